@@ -1,0 +1,171 @@
+package pubsub
+
+import (
+	"fmt"
+	"strconv"
+	"time"
+)
+
+// Position is where a message stands in its topic. Positions of one topic are
+// ordered by Page, then by Sequence. The zero Position means "not numbered".
+//
+// On Momento, Page is the sequence page (a new one is made when the service
+// loses or recreates the topic; later pages are greater, not consecutive) and
+// Sequence is the topic sequence number (it grows by one within a page).
+type Position struct {
+	Page     uint64
+	Sequence uint64
+}
+
+// IsZero reports whether p carries no position.
+func (p Position) IsZero() bool { return p == Position{} }
+
+// Compare returns -1, 0 or +1 as p stands before, at or after q.
+func (p Position) Compare(q Position) int {
+	switch {
+	case p == q:
+		return 0
+	case p.Page < q.Page, p.Page == q.Page && p.Sequence < q.Sequence:
+		return -1
+	default:
+		return +1
+	}
+}
+
+// String returns "page/sequence", or "-" for the zero Position.
+func (p Position) String() string {
+	if p.IsZero() {
+		return "-"
+	}
+	return strconv.FormatUint(p.Page, 10) + "/" + strconv.FormatUint(p.Sequence, 10)
+}
+
+// Message is one value received from a topic.
+type Message[T any] struct {
+	Value     T
+	Topic     string
+	Publisher string   // authenticated id of the publisher, "" if the backend knows none
+	Position  Position // zero if the backend does not number messages
+}
+
+// Kind tells what an [Event] or a [Frame] carries.
+type Kind uint8
+
+const (
+	KindMessage       Kind = iota // a message
+	KindHeartbeat                 // the stream is alive; nothing else happened
+	KindDiscontinuity             // messages are missing at this place
+	KindState                     // the connection to the backend changed
+)
+
+var kindNames = [...]string{"message", "heartbeat", "discontinuity", "state"}
+
+// String returns the kind's name in lower case.
+func (k Kind) String() string { return nameOf(kindNames[:], int(k), "Kind") }
+
+// Event is one thing that happened on a subscription, in the order in which
+// it happened. Kind tells which of the other fields is set.
+type Event[T any] struct {
+	Kind          Kind
+	Message       Message[T]     // KindMessage
+	Discontinuity *Discontinuity // KindDiscontinuity; shared, do not modify
+	State         StateChange    // KindState
+}
+
+// Cause tells why messages are missing.
+type Cause uint8
+
+const (
+	// CauseOverflow: the subscription fell further behind than its buffer.
+	CauseOverflow Cause = iota + 1
+	// CauseBackend: the backend announced a gap, or its numbers show one.
+	CauseBackend
+	// CauseReset: the backend restarted the topic's numbering.
+	CauseReset
+	// CauseReconnect: messages passed while the stream was down and could not
+	// be fetched again.
+	CauseReconnect
+	// CauseDecode: a message arrived that the Codec could not decode.
+	CauseDecode
+)
+
+var causeNames = [...]string{"", "overflow", "backend", "reset", "reconnect", "decode"}
+
+// String returns the cause's name in lower case.
+func (c Cause) String() string { return nameOf(causeNames[:], int(c), "Cause") }
+
+// Discontinuity reports messages that a subscription will not see. It stands
+// in the stream at the place where they are missing. It is an error, so that
+// [Subscription.All] can yield it, but it never ends a subscription.
+//
+// errors.Is finds [ErrOverflow] in one of CauseOverflow and [ErrCodec] in one
+// of CauseDecode; errors.As finds what the backend reported.
+type Discontinuity struct {
+	Topic string
+	Cause Cause
+	// After is the position of the last message before the hole and Resume
+	// that of the first one after it. Either is zero when it is not known.
+	After, Resume Position
+	// Lost is how many messages are missing. Unless Exact is true it is a
+	// lower bound, and may be 0.
+	Lost  uint64
+	Exact bool
+	// Payload holds the bytes that could not be decoded (CauseDecode only).
+	// It is shared; do not modify it.
+	Payload *Payload
+	// Err is the underlying error, if there is one.
+	Err error
+}
+
+// Error describes the hole in one line. It never contains payload bytes.
+func (d *Discontinuity) Error() string {
+	count := "an unknown number of messages"
+	switch {
+	case d.Exact && d.Lost == 1:
+		count = "1 message"
+	case d.Exact:
+		count = fmt.Sprintf("%d messages", d.Lost)
+	case d.Lost > 0:
+		count = fmt.Sprintf("at least %d messages", d.Lost)
+	}
+	s := fmt.Sprintf("pubsub: topic %q: %s lost (%s) after %v, resuming at %v", d.Topic, count, d.Cause, d.After, d.Resume)
+	if d.Err != nil {
+		s += ": " + d.Err.Error()
+	}
+	return s
+}
+
+// Unwrap returns Err.
+func (d *Discontinuity) Unwrap() error { return d.Err }
+
+// State is the condition of the stream between a backend and its service.
+type State uint8
+
+const (
+	Connected    State = iota // the state every subscription starts in
+	Reconnecting              // the stream broke; the backend is trying to get it back
+	Resumed                   // the stream is back
+)
+
+var stateNames = [...]string{"connected", "reconnecting", "resumed"}
+
+// String returns the state's name in lower case.
+func (s State) String() string { return nameOf(stateNames[:], int(s), "State") }
+
+// StateChange reports that the stream behind a subscription changed State.
+type StateChange struct {
+	State State
+	// Err is why the stream broke or why the last attempt failed (Reconnecting).
+	Err error
+	// Attempt counts the attempts to reconnect since the stream broke, from 1.
+	Attempt int
+	// Downtime is how long the stream has been down.
+	Downtime time.Duration
+}
+
+func nameOf(names []string, i int, typ string) string {
+	if i < len(names) && names[i] != "" {
+		return names[i]
+	}
+	return typ + "(" + strconv.Itoa(i) + ")"
+}

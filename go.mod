@@ -1,0 +1,3 @@
+module github.com/topicbus/pubsub
+
+go 1.25
