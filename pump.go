@@ -36,7 +36,7 @@ func startPump[T, E any](s *Subscription[T], ch chan E, messagesOnly bool, pick 
 		defer s.release(&v)
 		for {
 			var m Message[T]
-			n, err := s.next(&v, &m, nil)
+			n, err := s.receive(&v, &m, nil)
 			if err != nil {
 				return
 			}

@@ -2,6 +2,7 @@ package pubsub
 
 import (
 	"context"
+	"fmt"
 	"runtime"
 )
 
@@ -10,9 +11,10 @@ import (
 type view[T any] struct {
 	seg      *segment[T]
 	from, to uint64
-	batch    uint64 // the longest stretch
-	burst    uint64 // messages read since the reader last slept
-	pump     *pump  // the goroutine that reads, if it is ours
+	batch    uint64   // the longest stretch
+	burst    uint64   // messages read since the reader last slept
+	pump     *pump    // the goroutine that reads, if it is ours
+	decoding *slot[T] // what the codec is at
 
 	// What look saw, to tell whether anything happened since.
 	head, noted uint64
@@ -32,22 +34,16 @@ func (s *Subscription[T]) batch() uint64 {
 //
 // Claiming a message is a compare-and-swap of the cursor, so readers in
 // parallel need no lock between them.
+//
+// A panic of the codec comes out of next while v.decoding tells where: a defer
+// around each Decode would cost as much as all else here.
 func (s *Subscription[T]) next(v *view[T], m *Message[T], ctx context.Context) (*note, error) {
 	for {
 		c := s.cursor.Load()
 		if c < v.from || c >= v.to || s.ended.Load() {
-			n, err := s.look(v)
-			switch {
-			case err != nil:
-				return nil, err
-			case n != nil:
-				if s.observe(v, n) {
-					return n, nil
-				}
-			case v.from == v.to:
-				if err := s.sleep(v, ctx); err != nil {
-					return nil, err
-				}
+			n, err := s.advance(v, ctx)
+			if n != nil || err != nil {
+				return n, err
 			}
 			continue
 		}
@@ -59,20 +55,72 @@ func (s *Subscription[T]) next(v *view[T], m *Message[T], ctx context.Context) (
 		if s.notifyAt.Load() == c+1 {
 			s.topic.ring.notifyFreed()
 		}
-		if n := s.topic.open(sl, m); n != nil {
-			s.mu.Lock()
-			s.counts.undecodable++
-			s.mu.Unlock()
-			if s.observe(v, n) {
-				return n, nil
+		m.Publisher, m.Position = sl.publisher, sl.pos
+		if s.topic.bus.decodeOnce {
+			m.Value = sl.value
+		} else {
+			var err error
+			v.decoding = sl
+			m.Value, err = s.topic.bus.codec.Decode(sl.payload)
+			v.decoding = nil
+			if err != nil {
+				return s.undecodable(v, sl, codecError("decode", err))
 			}
-			continue
 		}
+		m.Topic = s.topic.name
 		if received := s.topic.bus.cfg.observer.Received; received != nil {
 			received(m.Topic, m.Position)
 		}
 		return nil, nil
 	}
+}
+
+// advance is what next does between two stretches: it renews v or sleeps. It
+// returns the note that stands in between, if there is one.
+func (s *Subscription[T]) advance(v *view[T], ctx context.Context) (*note, error) {
+	n, err := s.look(v)
+	switch {
+	case err != nil:
+		return nil, err
+	case n != nil:
+		if !s.observe(v, n) {
+			return nil, s.ending()
+		}
+		return n, nil
+	case v.from == v.to:
+		return nil, s.sleep(v, ctx)
+	}
+	return nil, nil
+}
+
+// undecodable reports that the message in sl could not be decoded.
+func (s *Subscription[T]) undecodable(v *view[T], sl *slot[T], err error) (*note, error) {
+	s.mu.Lock()
+	s.counts.undecodable++
+	s.mu.Unlock()
+	n := &note{kind: KindDiscontinuity, discontinuity: undecodable(s.topic.name, sl.payload, sl.pos, err)}
+	if !s.observe(v, n) {
+		return nil, s.ending()
+	}
+	return n, nil
+}
+
+// receive is next for callers to whom the codec's panics are none of their
+// business.
+func (s *Subscription[T]) receive(v *view[T], m *Message[T], ctx context.Context) (n *note, err error) {
+	defer func() {
+		if v.decoding != nil {
+			n, err = s.panicked(v, recover())
+		}
+	}()
+	return s.next(v, m, ctx)
+}
+
+// panicked reports that the codec panicked with p.
+func (s *Subscription[T]) panicked(v *view[T], p any) (*note, error) {
+	sl := v.decoding
+	v.decoding = nil
+	return s.undecodable(v, sl, fmt.Errorf("%w: Decode panicked: %v", ErrCodec, p))
 }
 
 // look renews v. It returns a note if one stands at the cursor; v is empty if
@@ -88,15 +136,20 @@ func (s *Subscription[T]) look(v *view[T]) (*note, error) {
 		if s.waiting.Load() > 0 {
 			s.waiter.ring()
 		}
-		if err := s.Err(); err != nil {
-			return nil, err
-		}
-		return nil, s.fail("receive", ErrClosed)
+		return nil, s.ending()
 	}
 	if s.waiting.Load() > 0 && (n != nil || v.from < v.to) {
 		s.waiter.ring() // a reader in parallel may find more
 	}
 	return n, nil
+}
+
+// ending is what Next returns after the end.
+func (s *Subscription[T]) ending() error {
+	if err := s.Err(); err != nil {
+		return err
+	}
+	return s.fail("receive", ErrClosed)
 }
 
 // ending is the end of a subscription, with its error.

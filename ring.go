@@ -78,14 +78,18 @@ func newRing[T any](capacity int, blocking bool) *ring[T] {
 	return r
 }
 
-// append adds a message and wakes the sleepers. Writer only.
-func (r *ring[T]) append(s *slot[T]) {
+// tailSlot returns the slot of the next message, for the writer to fill.
+func (r *ring[T]) tailSlot() *slot[T] {
 	i := r.head.Load()
 	if i%segmentSize == 0 {
 		r.extend(i)
 	}
-	r.tail.slots[i%segmentSize] = *s
-	r.head.Store(i + 1)
+	return &r.tail.slots[i%segmentSize]
+}
+
+// append adds the message in the tailSlot and wakes the sleepers. Writer only.
+func (r *ring[T]) append() {
+	r.head.Store(r.head.Load() + 1)
 	if r.sleeping.Load() {
 		r.wake()
 	}

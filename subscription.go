@@ -109,23 +109,38 @@ func (s *Subscription[T]) All() iter.Seq2[Message[T], error] {
 	return func(yield func(Message[T], error) bool) {
 		v := view[T]{batch: s.batch()}
 		defer s.release(&v)
-		for {
-			var m Message[T]
-			n, err := s.next(&v, &m, nil)
-			switch {
-			case err != nil:
-				if failed := s.Err(); failed != nil && !s.isKilled() {
-					yield(Message[T]{Topic: s.topic.name}, failed)
-				}
-				return
-			case n == nil:
-				if !yield(m, nil) {
-					return
-				}
-			case n.discontinuity != nil:
-				if !yield(Message[T]{Topic: s.topic.name}, n.discontinuity) {
-					return
-				}
+		for s.each(&v, yield) {
+		}
+	}
+}
+
+// each calls yield for what All yields. It returns true to be called again,
+// after the codec panicked.
+func (s *Subscription[T]) each(v *view[T], yield func(Message[T], error) bool) (again bool) {
+	defer func() {
+		if v.decoding == nil {
+			return // not the codec's: let it pass
+		}
+		if n, err := s.panicked(v, recover()); err == nil {
+			again = yield(Message[T]{Topic: s.topic.name}, n.discontinuity)
+		}
+	}()
+	for {
+		var m Message[T]
+		n, err := s.next(v, &m, nil)
+		switch {
+		case err != nil:
+			if failed := s.Err(); failed != nil && !s.isKilled() {
+				yield(Message[T]{Topic: s.topic.name}, failed)
+			}
+			return false
+		case n == nil:
+			if !yield(m, nil) {
+				return false
+			}
+		case n.discontinuity != nil:
+			if !yield(Message[T]{Topic: s.topic.name}, n.discontinuity) {
+				return false
 			}
 		}
 	}
@@ -145,7 +160,7 @@ func (s *Subscription[T]) Next(ctx context.Context) (Event[T], error) {
 	v := view[T]{batch: 1}
 	defer s.release(&v)
 	var m Message[T]
-	n, err := s.next(&v, &m, ctx)
+	n, err := s.receive(&v, &m, ctx)
 	if err != nil {
 		return Event[T]{}, err
 	}

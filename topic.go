@@ -210,33 +210,24 @@ func (t *topic[T]) message(ctx context.Context, f *Frame) error {
 			return err
 		}
 	}
-	s := slot[T]{publisher: f.Publisher, pos: f.Position}
+	var value T
 	if t.bus.decodeOnce {
-		value, err := t.bus.decode(f.Payload)
-		if err != nil {
+		var err error
+		if value, err = t.bus.decode(f.Payload); err != nil {
 			t.ring.note(note{kind: KindDiscontinuity, discontinuity: undecodable(t.name, f.Payload, f.Position, err)})
 			return nil
 		}
+	}
+	// Field by field into the ring: a slot made here and copied there is twice
+	// the work.
+	s := t.ring.tailSlot()
+	if t.bus.decodeOnce {
 		s.value = value
 	} else {
 		s.payload = f.Payload
 	}
-	t.ring.append(&s)
-	return nil
-}
-
-// open makes a message of a slot, or the report that it cannot be decoded.
-func (t *topic[T]) open(s *slot[T], m *Message[T]) *note {
-	m.Topic, m.Publisher, m.Position = t.name, s.publisher, s.pos
-	if t.bus.decodeOnce {
-		m.Value = s.value
-		return nil
-	}
-	value, err := t.bus.decode(s.payload)
-	if err != nil {
-		return &note{kind: KindDiscontinuity, discontinuity: undecodable(t.name, s.payload, s.pos, err)}
-	}
-	m.Value = value
+	s.publisher, s.pos = f.Publisher, f.Position
+	t.ring.append()
 	return nil
 }
 
