@@ -15,16 +15,19 @@ type history struct {
 	lost  pubsub.Position // of the newest one that is not held any more
 }
 
-func (h *history) add(e entry) {
-	switch {
-	case h.limit == 0:
-		h.lost = e.at
-	case len(h.ring) < h.limit:
-		h.ring = append(h.ring, e)
-	default:
-		h.lost = h.ring[h.next].at
-		h.ring[h.next] = e
-		h.next = (h.next + 1) % h.limit
+func (h *history) add(at pubsub.Position, p pubsub.Payload) {
+	if h.limit == 0 {
+		return
+	}
+	if len(h.ring) < h.limit {
+		h.ring = append(h.ring, entry{at, p})
+		return
+	}
+	oldest := &h.ring[h.next]
+	h.lost = oldest.at
+	*oldest = entry{at, p}
+	if h.next++; h.next == h.limit {
+		h.next = 0
 	}
 }
 

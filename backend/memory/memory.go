@@ -102,15 +102,11 @@ func (b *Backend) publish(ctx context.Context, name string, p pubsub.Payload) er
 			return err
 		}
 	}
-	for {
-		t, err := b.lookup(name)
-		if t == nil {
-			return err
-		}
-		if err := t.publish(ctx, p); err != errForgotten {
-			return err
-		}
+	t, err := b.lookup(name)
+	if t == nil {
+		return err
 	}
+	return t.publish(ctx, p)
 }
 
 // lookup finds the topic for a publisher. It is nil where a message has no
