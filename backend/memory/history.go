@@ -62,17 +62,15 @@ func (t *topic) replay(after pubsub.Position) []pubsub.Frame {
 		if lost == 0 && !reset {
 			return
 		}
-		d := &pubsub.Discontinuity{Cause: pubsub.CauseBackend, After: at, Resume: resume, Lost: lost, Exact: !reset}
+		d := pubsub.Discontinuity{Cause: pubsub.CauseBackend, After: at, Resume: resume, Lost: lost, Exact: !reset}
 		switch {
 		case reset:
 			d.Cause, d.After = pubsub.CauseReset, after
 		case t.log.limit == 0 || t.log.lost.Compare(at) > 0:
 			d.Cause = pubsub.CauseReconnect
 		}
-		if d.After.Sequence == 0 {
-			d.After = pubsub.Position{}
-		}
-		frames = append(frames, pubsub.Frame{Kind: pubsub.KindDiscontinuity, Discontinuity: d})
+		d.After = known(d.After)
+		frames = append(frames, discontinuity(d))
 		lost, reset = 0, false
 	}
 	for e := range t.log.all {

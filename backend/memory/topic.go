@@ -20,14 +20,15 @@ type topic struct {
 	page uint64
 	live []*stream // the streams, if all are live
 
-	mu      sync.Mutex
-	streams []*stream // copied on change
-	log     history
-	down    *outage
-	ended   pubsub.Position // the last one of the page before
-	dropped uint64          // duplicates
-	closed  bool
-	gone    bool // forgotten by the backend
+	mu         sync.Mutex
+	streams    []*stream // copied on change
+	log        history
+	down       *outage
+	ended      pubsub.Position // the last one of the page before
+	earlier    uint64          // how many messages the earlier pages had
+	suppressed uint64          // duplicates
+	closed     bool
+	gone       bool // forgotten by the backend
 
 	listed bool // in Backend.idle; guarded by Backend.mu
 }
@@ -199,15 +200,14 @@ func (t *topic) close() {
 	t.endAll(errClosed)
 }
 
-// forget reports whether the topic is in use by nobody, and if so makes it
-// unusable.
-func (t *topic) forget() bool {
+// forget makes a topic that is not in use unusable and returns its page.
+func (t *topic) forget() (page uint64, ok bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if len(t.streams) > 0 || t.down != nil || t.log.limit > 0 {
-		return false
+		return 0, false
 	}
 	t.gone = true
 	t.word.Or(slow)
-	return true
+	return t.page, true
 }
