@@ -134,8 +134,8 @@ func (b *bus[T]) publish(ctx context.Context, topic string, value T) error {
 	if err != nil {
 		return err
 	}
-	if p.Format == Text && !validText(p.Data) {
-		return fmt.Errorf("%w: Text that is not valid UTF-8; publish it as Binary", ErrInvalidPayload)
+	if err := checkPayload(p); err != nil {
+		return err
 	}
 	return b.backend.Publish(ctx, topic, p)
 }
@@ -238,10 +238,10 @@ func (b *bus[T]) Close() error {
 	}
 	b.mu.Unlock()
 	for _, t := range live {
-		t.cancel()
 		for _, s := range t.ring.subscriptions() {
 			s.kill(errBusClosed)
 		}
+		t.cancel() // the last kill did that, unless the topic lingered
 	}
 	for _, t := range live {
 		<-t.done

@@ -256,10 +256,8 @@ func (s *Subscription[T]) overflow(c, head uint64) {
 	r.mu.Unlock()
 	s.missed(read, state, d)
 	if s.cfg.policy == Fail {
-		s.limit, s.limitErr = to, s.pending[len(s.pending)-1].discontinuity
-		if s.limitErr == nil {
-			s.limitErr = ErrOverflow
-		}
+		s.limit, s.limitSeq = to, read.seq
+		s.limitErr = fmt.Errorf("%w: more than %d messages behind", ErrOverflow, r.capacity)
 	}
 }
 

@@ -214,6 +214,7 @@ func (s *Subscription[T]) Drain(ctx context.Context) error {
 // callback: that one goes when the callback returns. It always returns nil.
 func (s *Subscription[T]) Close() error {
 	s.kill(nil)
+	<-s.done // another may have ended it, and still be at it
 	s.waitPumps()
 	s.topic.awaitEnd()
 	return nil
@@ -238,7 +239,13 @@ func (s *Subscription[T]) limitNow() bool {
 	if s.limit == noLimit {
 		s.limit, s.limitSeq = r.head.Load(), r.noted.Load()
 	}
-	return len(s.pumps) == 0 && len(s.pending) == 0 && s.cursor.Load() >= s.limit && s.read.seq >= s.limitSeq
+	if len(s.pumps) > 0 || len(s.pending) > 0 || s.cursor.Load() < s.limit {
+		return false
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	newest := r.notes.newest // states and heartbeats need not be waited for
+	return newest.lost == s.read.lost && newest.inexact == s.read.inexact
 }
 
 // finish ends reading: what has been handed out may still be on its way.
@@ -252,10 +259,10 @@ func (s *Subscription[T]) finish(err error) {
 		s.err = s.fail("receive", err)
 	}
 	s.ended.Store(true)
-	close(s.done)
 	s.mu.Unlock()
 	s.waiter.ring()
 	s.topic.bus.detach(s)
+	close(s.done)
 }
 
 // kill ends the subscription at once: nothing more is handed out.
