@@ -121,16 +121,13 @@ func (t *topic) resign(w *waiter) {
 		t.settle()
 		return
 	}
-	if mine := <-w.c; mine || t.takeFor(w) {
-		t.release()
+	if mine := <-w.c; !mine {
+		t.waking = nil
+		if !t.take() {
+			return // who has it wakes the next one
+		}
 	}
-}
-
-// takeFor takes the turn in the place of the woken w, who does not want it
-// any more, so that release wakes the next one. mu is held.
-func (t *topic) takeFor(w *waiter) bool {
-	t.waking = nil
-	return t.take()
+	t.release()
 }
 
 // leave gives the turn back.
