@@ -40,18 +40,21 @@ func TestL3EndsPromptlyFromAnyState(t *testing.T) {
 	}
 	// States in which it may be.
 	states := map[string]func(*fixture){
-		"idle":                func(*fixture) {},
-		"messages queued":     func(f *fixture) { f.publish(5) },
-		"overflowed":          func(f *fixture) { f.publish(500) },
-		"blocked in Next":     func(f *fixture) { f.goes(func() { f.sub.Next(context.Background()) }) },
-		"blocked in All":      func(f *fixture) { f.goes(f.drain) },
-		"two blocked in Next": func(f *fixture) { f.goes(func() { f.sub.Next(context.Background()) }); f.goes(func() { f.sub.Next(context.Background()) }) },
-		"C idle":              func(f *fixture) { f.goes(func() { f.receive(f.sub.C()) }) },
-		"C full":              func(f *fixture) { f.sub.C(); f.publish(100) },
-		"C full, overflowed":  func(f *fixture) { f.sub.C(); f.publish(1000) },
-		"Events full":         func(f *fixture) { f.sub.Events(); f.publish(100) },
-		"C and Events":        func(f *fixture) { f.sub.C(); f.sub.Events(); f.publish(100) },
-		"Drain waiting":       func(f *fixture) { f.publish(5); f.goes(func() { f.sub.Drain(context.Background()) }) },
+		"idle":            func(*fixture) {},
+		"messages queued": func(f *fixture) { f.publish(5) },
+		"overflowed":      func(f *fixture) { f.publish(500) },
+		"blocked in Next": func(f *fixture) { f.goes(func() { f.sub.Next(context.Background()) }) },
+		"blocked in All":  func(f *fixture) { f.goes(f.drain) },
+		"two blocked in Next": func(f *fixture) {
+			f.goes(func() { f.sub.Next(context.Background()) })
+			f.goes(func() { f.sub.Next(context.Background()) })
+		},
+		"C idle":             func(f *fixture) { f.goes(func() { f.receive(f.sub.C()) }) },
+		"C full":             func(f *fixture) { f.sub.C(); f.publish(100) },
+		"C full, overflowed": func(f *fixture) { f.sub.C(); f.publish(1000) },
+		"Events full":        func(f *fixture) { f.sub.Events(); f.publish(100) },
+		"C and Events":       func(f *fixture) { f.sub.C(); f.sub.Events(); f.publish(100) },
+		"Drain waiting":      func(f *fixture) { f.publish(5); f.goes(func() { f.sub.Drain(context.Background()) }) },
 		"publisher blocked": func(f *fixture) {
 			f.block = f.subscribe(pubsub.Overflow(pubsub.Block))
 			f.goes(func() { f.publish(100) })

@@ -83,11 +83,13 @@ func (t *topic) publishSlow(ctx context.Context, p pubsub.Payload) error {
 	}
 	refused := 0
 	for _, s := range streams {
-		take := s.deliver
-		if !ready {
-			take = s.take
+		var err error
+		if ready {
+			err = s.deliver(ctx, f)
+		} else {
+			err = s.take(ctx, f)
 		}
-		if take(ctx, f) != nil {
+		if err != nil {
 			refused++
 		}
 	}
@@ -163,7 +165,7 @@ func (t *topic) subscribe(ctx context.Context, after pubsub.Position) (*stream, 
 		return nil, t.down.refusal()
 	}
 	t.word.Or(slow)
-	s := &stream{topic: t, ctx: ctx, wake: make(chan struct{}, 1)}
+	s := &stream{topic: t, ctx: ctx, wake: make(chan struct{}, 1), begun: make(chan struct{})}
 	if !after.IsZero() {
 		s.queue = t.replay(after)
 	}

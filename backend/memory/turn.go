@@ -149,6 +149,11 @@ func (t *topic) leave() {
 // release gives the turn back after the faults that waited for it, and wakes
 // the first waiter. mu is held.
 func (t *topic) release() {
+	if len(t.ops) > 0 {
+		// The publisher may have cleared slow after the ops were queued; what
+		// it saw then is out of date once they have run.
+		t.word.Or(slow)
+	}
 	for _, op := range t.ops {
 		op()
 	}
