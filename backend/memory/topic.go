@@ -83,9 +83,9 @@ func (t *topic) publishSlow(ctx context.Context, p pubsub.Payload) error {
 	}
 	refused := 0
 	for _, s := range streams {
-		take := s.deliver
-		if !ready {
-			take = s.take
+		take := s.take
+		if ready {
+			take = s.deliver
 		}
 		if take(ctx, f) != nil {
 			refused++
@@ -190,7 +190,6 @@ func (t *topic) endAll(err error) {
 	}
 	t.backend.open.Add(-int64(len(t.streams)))
 	t.streams = nil
-	t.doLocked(func() { t.live = nil })
 }
 
 func (t *topic) close() {
@@ -198,6 +197,8 @@ func (t *topic) close() {
 	defer t.mu.Unlock()
 	t.closed = true
 	t.endAll(errClosed)
+	t.ops = nil
+	t.doLocked(func() { t.live = nil })
 }
 
 // forget makes a topic that is not in use unusable and returns its page.
