@@ -236,7 +236,10 @@ func (b *Backend) EndStreams(err error, topics ...string) {
 	if err == nil {
 		err = pubsub.ErrPermissionDenied
 	}
-	b.each(topics, func(t *topic) { t.endAll(err) })
+	b.each(topics, func(t *topic) {
+		t.endAll(err)
+		t.live = nil
+	})
 }
 
 // FailPublishes fails the next n calls of Publish, to any topic, with err.
