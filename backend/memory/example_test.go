@@ -50,9 +50,9 @@ func ExampleBackend_Disconnect() {
 	// Output:
 	// 1/1 one
 	// reconnecting
+	// resumed
 	// 1 lost, reconnect
 	// 1/3 three
-	// resumed
 	// 1/4 four
 	// ended: <nil>
 }
