@@ -168,7 +168,7 @@ func TestSDKCodes(t *testing.T) {
 		codes.InvalidArgument:    momento.InvalidArgumentError,
 		codes.DeadlineExceeded:   momento.TimeoutError,
 		codes.NotFound:           momento.CacheNotFoundError,
-		codes.AlreadyExists:      momento.CacheAlreadyExistsError,
+		codes.AlreadyExists:      momento.AlreadyExistsError,
 		codes.PermissionDenied:   momento.PermissionError,
 		codes.ResourceExhausted:  momento.LimitExceededError,
 		codes.FailedPrecondition: momento.FailedPreconditionError,
