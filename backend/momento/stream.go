@@ -82,16 +82,17 @@ func (s *stream) Receive(deliver func(context.Context, pubsub.Frame) error) erro
 		s.session.end(&s.b.clients)
 		if s.ctx.Err() == nil {
 			s.report(s.seq.quiet())
-			err = s.reconnect(err, up)
+			if err = s.reconnect(err, up); err == nil {
+				continue
+			}
 		}
 		switch {
-		case s.ctx.Err() == nil && err != nil:
-			return err
 		case context.Cause(s.ctx) == errClosed:
 			return errClosed
 		case s.ctx.Err() != nil:
 			return nil
 		}
+		return err
 	}
 }
 
