@@ -99,6 +99,7 @@ func (s *Subscription[T]) undecodable(v *view[T], sl *slot[T], err error) (*note
 	s.counts.undecodable++
 	s.mu.Unlock()
 	n := &note{kind: KindDiscontinuity, discontinuity: undecodable(s.topic.name, sl.payload, sl.pos, err)}
+	s.topic.bus.incidents.discontinuity(n.discontinuity)
 	if !s.observe(v, n) {
 		return nil, s.ending()
 	}
@@ -240,7 +241,7 @@ func (s *Subscription[T]) overflow(c, head uint64) {
 		return
 	}
 	s.counts.skipped += to - c
-	d := Discontinuity{Cause: CauseOverflow, Lost: to - c, Err: ErrOverflow}
+	d := Discontinuity{Topic: s.topic.name, Cause: CauseOverflow, Lost: to - c, Exact: true, Err: ErrOverflow}
 	if s.lastAt == c {
 		d.After = s.last
 	}
@@ -250,6 +251,7 @@ func (s *Subscription[T]) overflow(c, head uint64) {
 			seg.pins.Add(-1)
 		}
 	}
+	s.topic.bus.incidents.discontinuity(&d)
 	s.last, s.lastAt = before(d.Resume), to // for another overflow right behind
 	r.mu.Lock()
 	read, state := r.notes.skip(s.read, to)
