@@ -97,6 +97,7 @@ type bus[T any] struct {
 	failed    atomic.Uint64
 	closed    atomic.Bool
 	pumps     pumpSet
+	incidents incidentLog
 
 	closing chan struct{} // closed by Close
 
@@ -121,7 +122,10 @@ func (b *bus[T]) Publish(ctx context.Context, topic string, value T) error {
 		b.published.Add(1)
 	}
 	if observed != nil {
-		observed(topic, time.Since(start), err)
+		if ctx == nil {
+			ctx = context.Background()
+		}
+		observed(ctx, topic, time.Since(start), err)
 	}
 	return err
 }

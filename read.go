@@ -131,10 +131,9 @@ func (s *Subscription[T]) undecodable(to sink[T], v *view[T], sl *slot[T], err e
 	s.mu.Lock()
 	s.counts.undecodable++
 	s.mu.Unlock()
-	return s.handOut(to, v, &note{
-		kind:          KindDiscontinuity,
-		discontinuity: undecodable(s.topic.name, sl.payload, sl.pos, err),
-	})
+	d := undecodable(s.topic.name, sl.payload, sl.pos, err)
+	s.topic.bus.incidents.discontinuity(d)
+	return s.handOut(to, v, &note{kind: KindDiscontinuity, discontinuity: d})
 }
 
 // look renews v. It returns a note if one stands at the cursor; v is empty if
@@ -254,7 +253,7 @@ func (s *Subscription[T]) overflow(c, head uint64) {
 		return
 	}
 	s.counts.skipped += to - c
-	d := Discontinuity{Cause: CauseOverflow, Lost: to - c, Err: ErrOverflow}
+	d := Discontinuity{Topic: s.topic.name, Cause: CauseOverflow, Lost: to - c, Exact: true, Err: ErrOverflow}
 	if s.lastAt == c {
 		d.After = s.last
 	}
@@ -264,6 +263,7 @@ func (s *Subscription[T]) overflow(c, head uint64) {
 			seg.pins.Add(-1)
 		}
 	}
+	s.topic.bus.incidents.discontinuity(&d)
 	s.last, s.lastAt = before(d.Resume), to // for another overflow right behind
 	r.mu.Lock()
 	read, state := r.notes.skip(s.read, to)
