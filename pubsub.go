@@ -246,7 +246,7 @@ func (b *bus[T]) Close() error {
 	for _, t := range live {
 		<-t.done
 	}
-	b.pumps.wait()
+	b.pumps.stop()
 	return nil
 }
 

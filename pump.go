@@ -17,6 +17,7 @@ type pump struct {
 	done         chan struct{} // closed when the goroutine is gone
 	busy         atomic.Bool   // it is inside a callback
 	messagesOnly bool          // its reader sees no discontinuities
+	stop         func()        // kills its subscription
 }
 
 // startPump moves events into ch, until the subscription ends. s.mu is held.
@@ -25,7 +26,7 @@ func startPump[T, E any](s *Subscription[T], ch chan E, messagesOnly bool, pick 
 		close(ch)
 		return
 	}
-	p := &pump{done: make(chan struct{}), messagesOnly: messagesOnly}
+	p := &pump{done: make(chan struct{}), messagesOnly: messagesOnly, stop: func() { s.kill(nil) }}
 	s.pumps = append(s.pumps, p)
 	s.topic.bus.pumps.add(p)
 	go func() {
@@ -96,11 +97,15 @@ func (ps *pumpSet) remove(p *pump) {
 	delete(ps.set, p)
 }
 
-// wait waits for all of them, like pump.wait.
-func (ps *pumpSet) wait() {
+// stop stops all of them, and waits like pump.wait. What still runs when the
+// subscriptions are gone holds the last events of a stream that has ended.
+func (ps *pumpSet) stop() {
 	ps.mu.Lock()
 	pumps := slices.Collect(maps.Keys(ps.set))
 	ps.mu.Unlock()
+	for _, p := range pumps {
+		p.stop()
+	}
 	for _, p := range pumps {
 		p.wait()
 	}

@@ -250,7 +250,7 @@ func (s *Subscription[T]) overflow(c, head uint64) {
 			seg.pins.Add(-1)
 		}
 	}
-	s.lastAt = to // for another overflow before the next message
+	s.last, s.lastAt = before(d.Resume), to // for another overflow right behind
 	r.mu.Lock()
 	read, state := r.notes.skip(s.read, to)
 	r.mu.Unlock()

@@ -15,16 +15,19 @@ type history struct {
 	lost  pubsub.Position // of the newest one that is not held any more
 }
 
-func (h *history) add(e entry) {
-	switch {
-	case h.limit == 0:
-		h.lost = e.at
-	case len(h.ring) < h.limit:
-		h.ring = append(h.ring, e)
-	default:
-		h.lost = h.ring[h.next].at
-		h.ring[h.next] = e
-		h.next = (h.next + 1) % h.limit
+func (h *history) add(at pubsub.Position, p pubsub.Payload) {
+	if h.limit == 0 {
+		return
+	}
+	if len(h.ring) < h.limit {
+		h.ring = append(h.ring, entry{at, p})
+		return
+	}
+	oldest := &h.ring[h.next]
+	h.lost = oldest.at
+	*oldest = entry{at, p}
+	if h.next++; h.next == h.limit {
+		h.next = 0
 	}
 }
 
@@ -59,17 +62,15 @@ func (t *topic) replay(after pubsub.Position) []pubsub.Frame {
 		if lost == 0 && !reset {
 			return
 		}
-		d := &pubsub.Discontinuity{Cause: pubsub.CauseBackend, After: at, Resume: resume, Lost: lost, Exact: !reset}
+		d := pubsub.Discontinuity{Cause: pubsub.CauseBackend, After: at, Resume: resume, Lost: lost, Exact: !reset}
 		switch {
 		case reset:
 			d.Cause, d.After = pubsub.CauseReset, after
 		case t.log.limit == 0 || t.log.lost.Compare(at) > 0:
 			d.Cause = pubsub.CauseReconnect
 		}
-		if d.After.Sequence == 0 {
-			d.After = pubsub.Position{}
-		}
-		frames = append(frames, pubsub.Frame{Kind: pubsub.KindDiscontinuity, Discontinuity: d})
+		d.After = known(d.After)
+		frames = append(frames, discontinuity(d))
 		lost, reset = 0, false
 	}
 	for e := range t.log.all {

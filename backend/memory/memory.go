@@ -102,15 +102,11 @@ func (b *Backend) publish(ctx context.Context, name string, p pubsub.Payload) er
 			return err
 		}
 	}
-	for {
-		t, err := b.lookup(name)
-		if t == nil {
-			return err
-		}
-		if err := t.publish(ctx, p); err != errForgotten {
-			return err
-		}
+	t, err := b.lookup(name)
+	if t == nil {
+		return err
 	}
+	return t.publish(ctx, p)
 }
 
 // lookup finds the topic for a publisher. It is nil where a message has no
@@ -206,10 +202,11 @@ func (b *Backend) retire(t *topic) {
 	b.idle[0] = nil
 	b.idle = b.idle[1:]
 	old.listed = false
-	if !old.forget() {
+	page, ok := old.forget()
+	if !ok {
 		return // it has streams again, and will be retired again
 	}
-	b.page = max(b.page, old.page+1)
+	b.page = max(b.page, page+1)
 	b.topics.Delete(old.name)
 	b.cache.drop(old)
 }

@@ -20,14 +20,15 @@ type topic struct {
 	page uint64
 	live []*stream // the streams, if all are live
 
-	mu      sync.Mutex
-	streams []*stream // copied on change
-	log     history
-	down    *outage
-	ended   pubsub.Position // the last one of the page before
-	dropped uint64          // duplicates
-	closed  bool
-	gone    bool // forgotten by the backend
+	mu         sync.Mutex
+	streams    []*stream // copied on change
+	log        history
+	down       *outage
+	ended      pubsub.Position // the last one of the page before
+	earlier    uint64          // how many messages the earlier pages had
+	suppressed uint64          // duplicates
+	closed     bool
+	gone       bool // forgotten by the backend
 
 	listed bool // in Backend.idle; guarded by Backend.mu
 }
@@ -48,12 +49,13 @@ func (t *topic) publish(ctx context.Context, p pubsub.Payload) error {
 	}
 	w += one
 	f := pubsub.Frame{Payload: p, Position: pubsub.Position{Page: t.page, Sequence: w >> seqShift}}
-	n, refused := len(t.live), 0
+	refused := 0
 	for _, s := range t.live {
 		if s.deliver(ctx, f) != nil {
 			refused++
 		}
 	}
+	n := len(t.live)
 	if !t.word.CompareAndSwap(w|held, w) {
 		t.leave()
 	}
@@ -71,45 +73,57 @@ func (t *topic) publishSlow(ctx context.Context, p pubsub.Payload) error {
 	if err := t.enter(ctx); err != nil {
 		return fmt.Errorf("memory: message not accepted, topic %q was busy: %w", t.name, err)
 	}
-	defer t.leave()
-	f, streams, err := t.accept(p)
+	f, streams, ready, err := t.accept(p)
 	if err != nil {
+		t.leave()
+		if err == errForgotten {
+			return t.backend.publish(ctx, t.name, p)
+		}
 		return err
 	}
 	refused := 0
 	for _, s := range streams {
-		if s.take(ctx, f) != nil {
+		var err error
+		if ready {
+			err = s.deliver(ctx, f)
+		} else {
+			err = s.take(ctx, f)
+		}
+		if err != nil {
 			refused++
 		}
 	}
+	t.leave()
 	if refused > 0 {
 		return t.outcome(ctx, f.Position, len(streams), refused)
 	}
 	return nil
 }
 
-// accept numbers p and returns the streams that are to get it.
-func (t *topic) accept(p pubsub.Payload) (pubsub.Frame, []*stream, error) {
+// accept numbers p and returns the streams that are to get it, and whether
+// all of them are live.
+func (t *topic) accept(p pubsub.Payload) (f pubsub.Frame, streams []*stream, ready bool, err error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	switch {
 	case t.closed:
-		return pubsub.Frame{}, nil, errClosed
+		return f, nil, false, errClosed
 	case t.gone:
-		return pubsub.Frame{}, nil, errForgotten
+		return f, nil, false, errForgotten
 	}
 	t.word.Add(one)
-	f := pubsub.Frame{Payload: p, Position: t.head()}
-	t.log.add(entry{f.Position, p})
+	f = pubsub.Frame{Payload: p, Position: t.head()}
+	t.log.add(f.Position, p)
 	if t.down != nil {
-		return f, nil, nil
+		return f, nil, false, nil
 	}
-	if t.log.limit == 0 && t.allLive() {
+	ready = t.allLive()
+	if ready && t.log.limit == 0 {
 		// From here on publishers may take the short way.
 		t.live = t.streams
 		t.word.And(^slow)
 	}
-	return f, t.streams, nil
+	return f, t.streams, ready, nil
 }
 
 func (t *topic) allLive() bool {
@@ -151,7 +165,7 @@ func (t *topic) subscribe(ctx context.Context, after pubsub.Position) (*stream, 
 		return nil, t.down.refusal()
 	}
 	t.word.Or(slow)
-	s := &stream{topic: t, ctx: ctx, wake: make(chan struct{}, 1)}
+	s := &stream{topic: t, ctx: ctx, wake: make(chan struct{}, 1), begun: make(chan struct{})}
 	if !after.IsZero() {
 		s.queue = t.replay(after)
 	}
@@ -188,15 +202,14 @@ func (t *topic) close() {
 	t.endAll(errClosed)
 }
 
-// forget reports whether the topic is in use by nobody, and if so makes it
-// unusable.
-func (t *topic) forget() bool {
+// forget makes a topic that is not in use unusable and returns its page.
+func (t *topic) forget() (page uint64, ok bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if len(t.streams) > 0 || t.down != nil || t.log.limit > 0 {
-		return false
+		return 0, false
 	}
 	t.gone = true
 	t.word.Or(slow)
-	return true
+	return t.page, true
 }

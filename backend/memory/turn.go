@@ -121,16 +121,13 @@ func (t *topic) resign(w *waiter) {
 		t.settle()
 		return
 	}
-	if mine := <-w.c; mine || t.takeFor(w) {
-		t.release()
+	if mine := <-w.c; !mine {
+		t.waking = nil
+		if !t.take() {
+			return // who has it wakes the next one
+		}
 	}
-}
-
-// takeFor takes the turn in the place of the woken w, who does not want it
-// any more, so that release wakes the next one. mu is held.
-func (t *topic) takeFor(w *waiter) bool {
-	t.waking = nil
-	return t.take()
+	t.release()
 }
 
 // leave gives the turn back.
@@ -152,6 +149,11 @@ func (t *topic) leave() {
 // release gives the turn back after the faults that waited for it, and wakes
 // the first waiter. mu is held.
 func (t *topic) release() {
+	if len(t.ops) > 0 {
+		// The publisher may have cleared slow after the ops were queued; what
+		// it saw then is out of date once they have run.
+		t.word.Or(slow)
+	}
 	for _, op := range t.ops {
 		op()
 	}
