@@ -6,7 +6,7 @@ import (
 )
 
 // Option configures a [Server].
-type Option func(*config)
+type Option func(*settings)
 
 const (
 	defaultRetention = 4096
@@ -14,7 +14,7 @@ const (
 	defaultToken     = "momentotest"
 )
 
-type config struct {
+type settings struct {
 	addr             string
 	caches           []string
 	retention        int
@@ -27,7 +27,7 @@ type config struct {
 	inclusive        bool
 }
 
-func (c config) validate() error {
+func (c settings) validate() error {
 	switch {
 	case c.retention < 1:
 		return fmt.Errorf("momentotest: retention of %d messages, want at least 1", c.retention)
@@ -43,43 +43,43 @@ func (c config) validate() error {
 
 // WithAddr sets the TCP address to listen on, such as "127.0.0.1:8080". The
 // default is a free port of the loopback interface.
-func WithAddr(addr string) Option { return func(c *config) { c.addr = addr } }
+func WithAddr(addr string) Option { return func(c *settings) { c.addr = addr } }
 
 // WithCaches makes caches exist from the start.
 func WithCaches(names ...string) Option {
-	return func(c *config) { c.caches = append(c.caches, names...) }
+	return func(c *settings) { c.caches = append(c.caches, names...) }
 }
 
 // WithRetention sets how many messages (and injected frames) each topic
 // keeps, for subscribers that resume or read slowly. The default is 4096.
-func WithRetention(n int) Option { return func(c *config) { c.retention = n } }
+func WithRetention(n int) Option { return func(c *settings) { c.retention = n } }
 
 // WithHeartbeatInterval sets how often each stream gets a heartbeat. The
 // default is 1 s; with 0 the first heartbeat of a stream is its only one.
-func WithHeartbeatInterval(d time.Duration) Option { return func(c *config) { c.heartbeat = d } }
+func WithHeartbeatInterval(d time.Duration) Option { return func(c *settings) { c.heartbeat = d } }
 
 // WithAPIKey makes the server refuse calls with any other token than key, or
 // those of [Server.AddToken], as Unauthenticated.
 func WithAPIKey(key string) Option {
-	return func(c *config) { c.apiKey, c.requireKey = key, true }
+	return func(c *settings) { c.apiKey, c.requireKey = key, true }
 }
 
 // WithMaxPayload makes the server refuse messages of more than n bytes as
 // ResourceExhausted. The service's own limit is 4096 unless it was raised;
 // the default here, 0, is none.
-func WithMaxPayload(n int) Option { return func(c *config) { c.maxPayload = n } }
+func WithMaxPayload(n int) Option { return func(c *settings) { c.maxPayload = n } }
 
 // WithMaxSubscriptions makes the server refuse a Subscribe as
 // ResourceExhausted while n streams are open. The service's own limit is 100
 // unless it was raised; the default here, 0, is none.
-func WithMaxSubscriptions(n int) Option { return func(c *config) { c.maxSubscriptions = n } }
+func WithMaxSubscriptions(n int) Option { return func(c *settings) { c.maxSubscriptions = n } }
 
 // WithPublishRate makes the server refuse as ResourceExhausted what is
 // published faster than n messages per second, with bursts of n. The default,
 // 0, is no limit.
-func WithPublishRate(n int) Option { return func(c *config) { c.publishRate = n } }
+func WithPublishRate(n int) Option { return func(c *settings) { c.publishRate = n } }
 
 // WithInclusiveAnnouncements makes discontinuities announce the number of the
 // next message itself, and not the one before it. Momento's sources disagree
 // about which of the two the service does, so clients have to cope with both.
-func WithInclusiveAnnouncements() Option { return func(c *config) { c.inclusive = true } }
+func WithInclusiveAnnouncements() Option { return func(c *settings) { c.inclusive = true } }

@@ -21,7 +21,7 @@ import (
 // be called from many goroutines at once. Several servers do not know of each
 // other.
 type Server struct {
-	cfg      config
+	cfg      settings
 	addr     string
 	wire     *wire
 	network  network
@@ -51,7 +51,7 @@ type topicKey struct{ cache, name string }
 // NewServer starts a server, which runs until Close. The error says which
 // option is wrong, or why the address cannot be listened on.
 func NewServer(opts ...Option) (*Server, error) {
-	cfg := config{addr: "127.0.0.1:0", retention: defaultRetention, heartbeat: defaultHeartbeat, apiKey: defaultToken}
+	cfg := settings{addr: "127.0.0.1:0", retention: defaultRetention, heartbeat: defaultHeartbeat, apiKey: defaultToken}
 	for _, o := range opts {
 		o(&cfg)
 	}
@@ -222,9 +222,9 @@ func (s *Server) serve() {
 		grpc.ForceServerCodec(codec{}),
 		grpc.MaxRecvMsgSize(math.MaxInt32),
 		grpc.MaxSendMsgSize(math.MaxInt32),
-		// The SDKs ping every 10 s, and while they have no stream too; by
-		// default that is an offence.
-		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: time.Second, PermitWithoutStream: true}),
+		// The SDKs ping every 10 s, without a stream too, which is an offence
+		// by default. Zero would mean that default.
+		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: time.Nanosecond, PermitWithoutStream: true}),
 		// A connection in a black hole must not be given up.
 		grpc.ConnectionTimeout(time.Hour),
 		grpc.WaitForHandlers(true),
