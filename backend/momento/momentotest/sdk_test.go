@@ -167,7 +167,7 @@ func TestSDKCodes(t *testing.T) {
 		codes.Unknown:            momento.UnknownServiceError,
 		codes.InvalidArgument:    momento.InvalidArgumentError,
 		codes.DeadlineExceeded:   momento.TimeoutError,
-		codes.NotFound:           momento.NotFoundError,
+		codes.NotFound:           momento.CacheNotFoundError,
 		codes.AlreadyExists:      momento.AlreadyExistsError,
 		codes.PermissionDenied:   momento.PermissionError,
 		codes.ResourceExhausted:  momento.LimitExceededError,
