@@ -55,7 +55,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
-	defer closeBackend()
+	defer func() { _ = closeBackend() }() // nothing is to be done about it
 
 	screen := newScreen(stdout, stderr)
 	published := newTally(len(quotes), screen)

@@ -69,6 +69,16 @@ func TestMemory(t *testing.T) {
 	})
 }
 
+// Over TCP nothing is in step, but the law is the same.
+func TestMomento(t *testing.T) {
+	var out strings.Builder
+	require.NoError(t, run(t.Context(), strings.Fields("-backend momento -local"), &out, io.Discard))
+	rows := summary(t, out.String())
+	requireNothingUnaccounted(t, rows)
+	require.Contains(t, out.String(), "560 quotes published")
+	require.Contains(t, out.String(), "0 unaccounted for")
+}
+
 func TestHolesAreShownInPlace(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var out strings.Builder
