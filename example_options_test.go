@@ -18,10 +18,10 @@ import (
 func ExampleOnDiscontinuity() {
 	bus := pubsub.New(memory.New(), codec.String(), pubsub.WithBuffer(2))
 	defer bus.Close()
-	sub := subscribe(bus, "orders", pubsub.OnDiscontinuity(func(d pubsub.Discontinuity) {
+	sub := mustSubscribe(bus, "orders", pubsub.OnDiscontinuity(func(d pubsub.Discontinuity) {
 		fmt.Println(d.Cause, "lost", d.Lost, "exact", d.Exact, "resuming at", d.Resume)
 	}))
-	publish(bus, "orders", "tea", "coffee", "juice", "water", "wine")
+	mustPublish(bus, "orders", "tea", "coffee", "juice", "water", "wine")
 
 	for range 2 {
 		fmt.Println((<-sub.C()).Value)
@@ -46,7 +46,7 @@ func ExampleDiscontinuity() {
 		fmt.Println(err)
 		return
 	}
-	publish(raw, "quotes", `not JSON`, `{"Symbol":"IBM","Price":125.55}`)
+	mustPublish(raw, "quotes", `not JSON`, `{"Symbol":"IBM","Price":125.55}`)
 
 	for range 2 {
 		e, err := sub.Next(ctx)
@@ -69,8 +69,8 @@ func ExampleDiscontinuity() {
 func ExampleOverflow() {
 	bus := pubsub.New(memory.New(), codec.String(), pubsub.WithBuffer(2))
 	defer bus.Close()
-	sub := subscribe(bus, "ledger", pubsub.Overflow(pubsub.Fail))
-	publish(bus, "ledger", "+1", "+2", "+3")
+	sub := mustSubscribe(bus, "ledger", pubsub.Overflow(pubsub.Fail))
+	mustPublish(bus, "ledger", "+1", "+2", "+3")
 
 	for m, err := range sub.All() {
 		if err != nil {
@@ -90,10 +90,10 @@ func ExampleOverflow() {
 func ExampleOverflow_block() {
 	bus := pubsub.New(memory.New(), codec.String(), pubsub.WithBuffer(1))
 	defer bus.Close()
-	sub := subscribe(bus, "ledger", pubsub.Overflow(pubsub.Block))
+	sub := mustSubscribe(bus, "ledger", pubsub.Overflow(pubsub.Block))
 
 	go func() {
-		publish(bus, "ledger", "+1", "+2", "+3") // waits for the reader
+		mustPublish(bus, "ledger", "+1", "+2", "+3") // waits for the reader
 	}()
 	for range 3 {
 		e, err := sub.Next(context.Background())
@@ -114,10 +114,10 @@ func ExampleOverflow_block() {
 func ExampleResumeAfter() {
 	bus := pubsub.New(memory.New(memory.WithHistory(100)), codec.String())
 	defer bus.Close()
-	publish(bus, "orders", "tea", "coffee", "juice")
+	mustPublish(bus, "orders", "tea", "coffee", "juice")
 
 	stored := pubsub.Position{Page: 1, Sequence: 1} // of the last message that was dealt with
-	sub := subscribe(bus, "orders", pubsub.ResumeAfter(stored))
+	sub := mustSubscribe(bus, "orders", pubsub.ResumeAfter(stored))
 	for range 2 {
 		m := <-sub.C()
 		fmt.Println(m.Position, m.Value)
@@ -131,10 +131,10 @@ func ExampleResumeAfter() {
 func ExamplePrivate() {
 	bus := pubsub.New(memory.New(), codec.String())
 	defer bus.Close()
-	subscribe(bus, "orders")
-	subscribe(bus, "orders")
+	mustSubscribe(bus, "orders")
+	mustSubscribe(bus, "orders")
 	fmt.Println(bus.Stats().Streams)
-	subscribe(bus, "orders", pubsub.Private())
+	mustSubscribe(bus, "orders", pubsub.Private())
 	fmt.Println(bus.Stats().Streams)
 	// Output:
 	// 1
@@ -145,8 +145,8 @@ func ExamplePrivate() {
 func ExampleWithBuffer() {
 	bus := pubsub.New(memory.New(), codec.String(), pubsub.WithBuffer(3))
 	defer bus.Close()
-	sub := subscribe(bus, "orders")
-	publish(bus, "orders", "tea", "coffee", "juice")
+	sub := mustSubscribe(bus, "orders")
+	mustPublish(bus, "orders", "tea", "coffee", "juice")
 	fmt.Println((<-sub.C()).Value)
 	// Output: tea
 }
@@ -157,7 +157,7 @@ func ExampleWithLinger() {
 	bus := pubsub.New(memory.New(), codec.String(), pubsub.WithLinger(time.Minute))
 	defer bus.Close()
 
-	subscribe(bus, "orders").Close()
+	mustSubscribe(bus, "orders").Close()
 	fmt.Println(bus.Stats().Streams)
 	// Output: 1
 }
@@ -213,8 +213,8 @@ func ExampleWithLogger() {
 	}))
 	bus := pubsub.New(memory.New(), codec.String(), pubsub.WithBuffer(1), pubsub.WithLogger(logger))
 	defer bus.Close()
-	sub := subscribe(bus, "orders")
-	publish(bus, "orders", "tea", "coffee")
+	sub := mustSubscribe(bus, "orders")
+	mustPublish(bus, "orders", "tea", "coffee")
 	fmt.Println((<-sub.C()).Value)
 	// Output:
 	// level=WARN msg="pubsub: messages lost, and no OnDiscontinuity to tell" topic=orders cause=overflow lost=1 exact=true after=- resume=1/2 err=overflow
@@ -229,8 +229,8 @@ func ExampleObserver() {
 		Discontinuity: func(d *pubsub.Discontinuity) { fmt.Println("lost", d.Topic, d.Lost) },
 	}))
 	defer bus.Close()
-	sub := subscribe(bus, "orders")
-	publish(bus, "orders", "tea", "coffee", "juice")
+	sub := mustSubscribe(bus, "orders")
+	mustPublish(bus, "orders", "tea", "coffee", "juice")
 	for range 3 { // a hole and two messages
 		if _, err := sub.Next(context.Background()); err != nil {
 			fmt.Println(err)

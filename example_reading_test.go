@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"runtime"
 	"time"
 
 	"github.com/topicbus/pubsub"
@@ -12,26 +11,17 @@ import (
 	"github.com/topicbus/pubsub/codec"
 )
 
-// publish is for the examples that are about reading. It returns when the
-// messages have arrived in the bus: the first ones behind a Subscribe may take
-// a moment, and what the examples show is only then the same every time.
-func publish(bus pubsub.Bus[string], topic string, values ...string) {
+// mustPublish and mustSubscribe keep the handling of errors out of examples
+// that are about something else.
+func mustPublish(bus pubsub.Bus[string], topic string, values ...string) {
 	for _, v := range values {
 		if err := bus.Publish(context.Background(), topic, v); err != nil {
 			panic(err)
 		}
 	}
-	for {
-		st := bus.Stats()
-		if len(st.Topics) == 0 || st.Topics[0].Received >= st.Published {
-			return
-		}
-		runtime.Gosched()
-	}
 }
 
-// subscribe likewise.
-func subscribe(bus pubsub.Bus[string], topic string, opts ...pubsub.SubscribeOption) *pubsub.Subscription[string] {
+func mustSubscribe(bus pubsub.Bus[string], topic string, opts ...pubsub.SubscribeOption) *pubsub.Subscription[string] {
 	sub, err := bus.Subscribe(context.Background(), topic, opts...)
 	if err != nil {
 		panic(err)
@@ -43,10 +33,10 @@ func subscribe(bus pubsub.Bus[string], topic string, opts ...pubsub.SubscribeOpt
 func ExampleSubscription_C() {
 	bus := pubsub.New(memory.New(), codec.String())
 	defer bus.Close()
-	sub := subscribe(bus, "orders", pubsub.OnDiscontinuity(func(d pubsub.Discontinuity) {
+	sub := mustSubscribe(bus, "orders", pubsub.OnDiscontinuity(func(d pubsub.Discontinuity) {
 		fmt.Println("hole:", d.Lost)
 	}))
-	publish(bus, "orders", "tea", "coffee")
+	mustPublish(bus, "orders", "tea", "coffee")
 
 	timeout := time.After(10 * time.Second)
 	for range 2 {
@@ -72,8 +62,8 @@ func ExampleSubscription_C() {
 func ExampleSubscription_Events() {
 	bus := pubsub.New(memory.New(), codec.String(), pubsub.WithBuffer(2))
 	defer bus.Close()
-	sub := subscribe(bus, "orders")
-	publish(bus, "orders", "tea", "coffee", "juice")
+	sub := mustSubscribe(bus, "orders")
+	mustPublish(bus, "orders", "tea", "coffee", "juice")
 
 	for range 3 {
 		switch e := <-sub.Events(); e.Kind {
@@ -96,8 +86,8 @@ func ExampleSubscription_Events() {
 func ExampleSubscription_All() {
 	bus := pubsub.New(memory.New(), codec.String(), pubsub.WithBuffer(2))
 	defer bus.Close()
-	sub := subscribe(bus, "orders")
-	publish(bus, "orders", "tea", "coffee", "juice")
+	sub := mustSubscribe(bus, "orders")
+	mustPublish(bus, "orders", "tea", "coffee", "juice")
 
 	for m, err := range sub.All() {
 		if hole, ok := err.(*pubsub.Discontinuity); ok {
@@ -123,14 +113,14 @@ func ExampleSubscription_All() {
 func ExampleSubscription_Next() {
 	bus := pubsub.New(memory.New(), codec.String())
 	defer bus.Close()
-	sub := subscribe(bus, "orders")
+	sub := mustSubscribe(bus, "orders")
 
 	ctx, cancel := context.WithTimeout(context.Background(), time.Millisecond)
 	defer cancel()
 	_, err := sub.Next(ctx)
 	fmt.Println(errors.Is(err, context.DeadlineExceeded))
 
-	publish(bus, "orders", "tea")
+	mustPublish(bus, "orders", "tea")
 	e, err := sub.Next(context.Background())
 	fmt.Println(e.Kind, e.Message.Value, err)
 	// Output:
@@ -142,8 +132,8 @@ func ExampleSubscription_Next() {
 func ExampleSubscription_Drain() {
 	bus := pubsub.New(memory.New(), codec.String())
 	defer bus.Close()
-	sub := subscribe(bus, "orders")
-	publish(bus, "orders", "tea", "coffee", "juice")
+	sub := mustSubscribe(bus, "orders")
+	mustPublish(bus, "orders", "tea", "coffee", "juice")
 
 	read := make(chan struct{})
 	go func() {
@@ -170,8 +160,8 @@ func ExampleSubscription_Drain() {
 func ExampleSubscription_Close() {
 	bus := pubsub.New(memory.New(), codec.String())
 	defer bus.Close()
-	sub := subscribe(bus, "orders")
-	publish(bus, "orders", "tea")
+	sub := mustSubscribe(bus, "orders")
+	mustPublish(bus, "orders", "tea")
 
 	sub.Close()
 	_, err := sub.Next(context.Background())
@@ -184,7 +174,7 @@ func ExampleSubscription_Err() {
 	backend := memory.New()
 	bus := pubsub.New(backend, codec.String())
 	defer bus.Close()
-	sub := subscribe(bus, "orders")
+	sub := mustSubscribe(bus, "orders")
 
 	backend.Close()
 	for range sub.C() {
@@ -198,8 +188,8 @@ func ExampleSubscription_Err() {
 func ExampleSubscription_Stats() {
 	bus := pubsub.New(memory.New(), codec.String(), pubsub.WithBuffer(2))
 	defer bus.Close()
-	sub := subscribe(bus, "orders")
-	publish(bus, "orders", "tea", "coffee", "juice")
+	sub := mustSubscribe(bus, "orders")
+	mustPublish(bus, "orders", "tea", "coffee", "juice")
 	fmt.Println("lag", sub.Stats().Lag)
 
 	for range 3 { // a hole and two messages

@@ -140,8 +140,8 @@ func ExampleBus_pipe() {
 func ExampleBus_stats() {
 	bus := pubsub.New(memory.New(), codec.String(), pubsub.WithBuffer(2))
 	defer bus.Close()
-	sub := subscribe(bus, "log")
-	publish(bus, "log", "a", "b", "c")
+	sub := mustSubscribe(bus, "log")
+	mustPublish(bus, "log", "a", "b", "c")
 	for range 2 { // the hole where "a" was, and "b"
 		if _, err := sub.Next(context.Background()); err != nil {
 			fmt.Println(err)
