@@ -77,7 +77,9 @@ func (s *Subscription[T]) C() <-chan Message[T] {
 	defer s.mu.Unlock()
 	if s.channel == nil {
 		s.channel = make(chan Message[T], min(channelSize, s.topic.bus.cfg.buffer))
-		startPump(s, s.channel, true, func(m Message[T], n *note) (Message[T], bool) { return m, n == nil })
+		startPump(s, s.channel, true, func(send func(Message[T]) bool) sink[T] {
+			return sink[T]{func(m Message[T], _ error) bool { return send(m) }, func(*note) bool { return true }}
+		})
 	}
 	return s.channel
 }
@@ -90,7 +92,12 @@ func (s *Subscription[T]) Events() <-chan Event[T] {
 	defer s.mu.Unlock()
 	if s.events == nil {
 		s.events = make(chan Event[T], min(channelSize, s.topic.bus.cfg.buffer))
-		startPump(s, s.events, false, func(m Message[T], n *note) (Event[T], bool) { return eventOf(m, n), true })
+		startPump(s, s.events, false, func(send func(Event[T]) bool) sink[T] {
+			return sink[T]{
+				func(m Message[T], _ error) bool { return send(Event[T]{Message: m}) },
+				func(n *note) bool { return send(eventOf[T](n)) },
+			}
+		})
 	}
 	return s.events
 }
@@ -107,41 +114,13 @@ func (s *Subscription[T]) Events() <-chan Event[T] {
 // All, or any other form, goes on with the next message.
 func (s *Subscription[T]) All() iter.Seq2[Message[T], error] {
 	return func(yield func(Message[T], error) bool) {
-		v := view[T]{batch: s.batch()}
-		defer s.release(&v)
-		for s.each(&v, yield) {
+		failed := func(err error) bool { return yield(Message[T]{Topic: s.topic.name}, err) }
+		to := sink[T]{yield, func(n *note) bool { return n.discontinuity == nil || failed(n.discontinuity) }}
+		if err := s.readInto(to, &view[T]{batch: s.batch()}, nil); err == nil {
+			return
 		}
-	}
-}
-
-// each calls yield for what All yields. It returns true to be called again,
-// after the codec panicked.
-func (s *Subscription[T]) each(v *view[T], yield func(Message[T], error) bool) (again bool) {
-	defer func() {
-		if v.decoding == nil {
-			return // not the codec's: let it pass
-		}
-		if n, err := s.panicked(v, recover()); err == nil {
-			again = yield(Message[T]{Topic: s.topic.name}, n.discontinuity)
-		}
-	}()
-	for {
-		var m Message[T]
-		n, err := s.next(v, &m, nil)
-		switch {
-		case err != nil:
-			if failed := s.Err(); failed != nil && !s.isKilled() {
-				yield(Message[T]{Topic: s.topic.name}, failed)
-			}
-			return false
-		case n == nil:
-			if !yield(m, nil) {
-				return false
-			}
-		case n.discontinuity != nil:
-			if !yield(Message[T]{Topic: s.topic.name}, n.discontinuity) {
-				return false
-			}
+		if err := s.Err(); err != nil && !s.isKilled() {
+			failed(err)
 		}
 	}
 }
@@ -157,21 +136,17 @@ func (s *Subscription[T]) Next(ctx context.Context) (Event[T], error) {
 	if ctx.Err() != nil {
 		return Event[T]{}, s.fail("receive", contextError(ctx))
 	}
-	v := view[T]{batch: 1}
-	defer s.release(&v)
-	var m Message[T]
-	n, err := s.receive(&v, &m, ctx)
-	if err != nil {
-		return Event[T]{}, err
+	var e Event[T]
+	to := sink[T]{
+		func(m Message[T], _ error) bool { e.Message = m; return false },
+		func(n *note) bool { e = eventOf[T](n); return false },
 	}
-	return eventOf(m, n), nil
+	err := s.readInto(to, &view[T]{batch: 1}, ctx)
+	return e, err
 }
 
-// eventOf makes the Event of a message (n is nil) or of a note.
-func eventOf[T any](m Message[T], n *note) Event[T] {
-	if n == nil {
-		return Event[T]{Message: m}
-	}
+// eventOf makes the Event of a note.
+func eventOf[T any](n *note) Event[T] {
 	e := Event[T]{Kind: n.kind, Discontinuity: n.discontinuity}
 	if n.state != nil {
 		e.State = *n.state

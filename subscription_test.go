@@ -625,7 +625,7 @@ func TestObserverAndStats(t *testing.T) {
 		var took time.Duration
 		backend := &script{}
 		bus := pubsub.New(backend, ints{}, pubsub.WithBuffer(2), pubsub.WithObserver(pubsub.Observer{
-			Published:     func(_ string, d time.Duration, err error) { published++; took += d },
+			Published:     func(_ context.Context, _ string, d time.Duration, err error) { published++; took += d },
 			Received:      func(string, pubsub.Position) { received++ },
 			Discontinuity: func(*pubsub.Discontinuity) { discontinuities++ },
 			State:         func(string, pubsub.StateChange) { states++ },
@@ -637,14 +637,16 @@ func TestObserverAndStats(t *testing.T) {
 		backend.stream(0).play(msg(1), msg(2), msg(3), pubsub.Frame{Kind: pubsub.KindState, State: st}, gap(4, true))
 		require.Equal(t, pubsub.SubscriptionStats{Topic: "t", Lag: 3, MaxLag: 3}, s.Stats())
 		next(t, s, 5)
+		incidents := bus.Stats().Incidents // see TestIncidents
 		require.Equal(t, []int{2, 2, 2, 1}, []int{published, received, discontinuities, states})
 		want := pubsub.SubscriptionStats{Topic: "t", Delivered: 2, MaxLag: 3, Lost: pubsub.Losses{Overflow: 1, Backend: 4}}
 		require.Equal(t, want, s.Stats())
 		require.Equal(t, pubsub.Stats{
 			Published: 1, PublishErrors: 1, Delivered: 2, Lost: want.Lost, Subscriptions: 1, Streams: 1, Reconnects: 1, Downtime: time.Minute,
-			Topics: []pubsub.TopicStats{{Topic: "t", State: *st, Reconnects: 1, Downtime: time.Minute, Received: 3, Buffer: 2, Subscriptions: []pubsub.SubscriptionStats{want}}},
+			Topics:    []pubsub.TopicStats{{Topic: "t", State: *st, Reconnects: 1, Downtime: time.Minute, Received: 3, Buffer: 2, Subscriptions: []pubsub.SubscriptionStats{want}}},
+			Incidents: incidents,
 		}, bus.Stats())
 		bus.Close()
-		require.Equal(t, pubsub.Stats{Published: 1, PublishErrors: 1, Delivered: 2, Lost: want.Lost, Reconnects: 1, Downtime: time.Minute}, bus.Stats())
+		require.Equal(t, pubsub.Stats{Published: 1, PublishErrors: 1, Delivered: 2, Lost: want.Lost, Reconnects: 1, Downtime: time.Minute, Incidents: incidents}, bus.Stats())
 	})
 }

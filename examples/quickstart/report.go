@@ -2,6 +2,7 @@ package main
 
 import (
 	"cmp"
+	"context"
 	"fmt"
 	"io"
 	"os"
@@ -68,7 +69,7 @@ func newTally(expected int, s *screen) *tally {
 }
 
 // add is an Observer.Published.
-func (t *tally) add(topic string, _ time.Duration, err error) {
+func (t *tally) add(_ context.Context, topic string, _ time.Duration, err error) {
 	if err != nil {
 		return
 	}
