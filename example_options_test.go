@@ -224,7 +224,9 @@ func ExampleWithLogger() {
 // An Observer sees what happens on all topics of a bus.
 func ExampleObserver() {
 	bus := pubsub.New(memory.New(), codec.String(), pubsub.WithBuffer(2), pubsub.WithObserver(pubsub.Observer{
-		Published:     func(_ context.Context, topic string, _ time.Duration, err error) { fmt.Println("published to", topic, err) },
+		Published: func(_ context.Context, topic string, _ time.Duration, err error) {
+			fmt.Println("published to", topic, err)
+		},
 		Received:      func(topic string, p pubsub.Position) { fmt.Println("received", topic, p) },
 		Discontinuity: func(d *pubsub.Discontinuity) { fmt.Println("lost", d.Topic, d.Lost) },
 	}))
