@@ -29,7 +29,17 @@ func checkTopic(topic string) error {
 	}
 }
 
-func validText(data []byte) bool { return utf8.Valid(data) }
+// checkText checks a payload that is not Binary.
+func checkText(p Payload) error {
+	switch {
+	case p.Format != Text:
+		return fmt.Errorf("%w: unknown %v; use Binary or Text", ErrInvalidPayload, p.Format)
+	case !utf8.Valid(p.Data):
+		return fmt.Errorf("%w: Text that is not valid UTF-8; publish it as Binary", ErrInvalidPayload)
+	default:
+		return nil
+	}
+}
 
 // contextError is why ctx ended. A cause of the application's own is added to
 // the context error, not put in its place: callers look for that.

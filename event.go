@@ -117,7 +117,7 @@ type Discontinuity struct {
 	Err error
 }
 
-// Error describes the hole in one line. It never contains payload bytes.
+// Error describes the hole in one line, with Err's text if there is one.
 func (d *Discontinuity) Error() string {
 	count := "an unknown number of messages"
 	switch {

@@ -17,45 +17,47 @@ type pump struct {
 	done         chan struct{} // closed when the goroutine is gone
 	busy         atomic.Bool   // it is inside a callback
 	messagesOnly bool          // its reader sees no discontinuities
+	stop         func()        // kills its subscription
 }
 
 // startPump moves events into ch, until the subscription ends. s.mu is held.
-func startPump[T, E any](s *Subscription[T], ch chan E, messagesOnly bool, pick func(Message[T], *note) (E, bool)) {
+func startPump[T, E any](s *Subscription[T], ch chan E, messagesOnly bool, into func(send func(E) bool) sink[T]) {
 	if s.ended.Load() {
 		close(ch)
 		return
 	}
-	p := &pump{done: make(chan struct{}), messagesOnly: messagesOnly}
+	p := &pump{done: make(chan struct{}), messagesOnly: messagesOnly, stop: func() { s.kill(nil) }}
 	s.pumps = append(s.pumps, p)
+	s.running++
 	s.topic.bus.pumps.add(p)
+	send := func(e E) bool {
+		select {
+		case ch <- e: // without looking at killed: measured 20 ns less
+			return true
+		default:
+		}
+		select {
+		case ch <- e:
+			return true
+		case <-s.killed:
+			return false
+		}
+	}
 	go func() {
 		defer s.topic.bus.pumps.remove(p)
+		defer s.stopped()
 		defer close(p.done)
 		defer close(ch)
-		v := view[T]{batch: s.batch(), pump: p}
-		defer s.release(&v)
-		for {
-			var m Message[T]
-			n, err := s.receive(&v, &m, nil)
-			if err != nil {
-				return
-			}
-			e, ok := pick(m, n)
-			if !ok {
-				continue
-			}
-			select {
-			case ch <- e: // without looking at killed: measured 20 ns less
-				continue
-			default:
-			}
-			select {
-			case ch <- e:
-			case <-s.killed:
-				return
-			}
-		}
+		_ = s.readInto(into(send), &view[T]{batch: s.batch(), pump: p}, nil) // Err tells
 	}()
+}
+
+// stopped is told that a pump is done reading.
+func (s *Subscription[T]) stopped() {
+	s.mu.Lock()
+	s.running--
+	s.mu.Unlock()
+	s.unwatch()
 }
 
 // waitPumps returns when the subscription's goroutines are gone, or inside a
@@ -96,11 +98,15 @@ func (ps *pumpSet) remove(p *pump) {
 	delete(ps.set, p)
 }
 
-// wait waits for all of them, like pump.wait.
-func (ps *pumpSet) wait() {
+// stop stops all of them, and waits like pump.wait. What still runs when the
+// subscriptions are gone holds the last events of a stream that has ended.
+func (ps *pumpSet) stop() {
 	ps.mu.Lock()
 	pumps := slices.Collect(maps.Keys(ps.set))
 	ps.mu.Unlock()
+	for _, p := range pumps {
+		p.stop()
+	}
 	for _, p := range pumps {
 		p.wait()
 	}

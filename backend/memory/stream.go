@@ -3,6 +3,7 @@ package memory
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/topicbus/pubsub"
 )
@@ -29,7 +30,9 @@ type stream struct {
 	ctx     context.Context
 	deliver func(context.Context, pubsub.Frame) error
 	wake    chan struct{} // there is something to do for Receive
+	begun   chan struct{} // closed when Receive is called
 
+	awaited bool // a publisher has waited for begun; his who has the turn
 	state   state
 	queue   []pubsub.Frame
 	settled chan struct{} // closed when draining ends, nil if nobody waits
@@ -46,6 +49,7 @@ func (s *stream) Receive(deliver func(context.Context, pubsub.Frame) error) erro
 		return fmt.Errorf("memory: Receive called twice on a stream of %q: %w", t.name, pubsub.ErrInvalidArgument)
 	}
 	s.deliver = deliver
+	close(s.begun)
 	for s.ctx.Err() == nil {
 		if len(s.queue) > 0 {
 			s.drain()
@@ -105,6 +109,7 @@ func (s *stream) enter(to state) {
 // stream was not ready before ctx ended.
 func (s *stream) take(ctx context.Context, f pubsub.Frame) error {
 	t := s.topic
+	s.awaitReceive(ctx)
 	t.mu.Lock()
 	for s.state == draining && !s.ending {
 		if s.settled == nil {
@@ -135,6 +140,34 @@ func (s *stream) take(ctx context.Context, f pubsub.Frame) error {
 	}
 	t.mu.Unlock()
 	return nil
+}
+
+// patience is how long a publisher waits for a stream's Receive.
+const patience = 10 * time.Millisecond
+
+// awaitReceive gives the subscriber's goroutine time to call Receive, which it
+// is about to. Publish then returns with the message delivered even right
+// after Subscribe, as a test expects that publishes, and goes on to look. The
+// first publisher waits once; if Receive does not come, frames are queued.
+func (s *stream) awaitReceive(ctx context.Context) {
+	select {
+	case <-s.begun:
+		return
+	default:
+	}
+	if s.awaited { // only who has the turn comes here
+		return
+	}
+	s.awaited = true
+	timeout := time.NewTimer(patience)
+	defer timeout.Stop()
+	select {
+	case <-s.begun:
+	case <-timeout.C:
+	case <-s.ctx.Done():
+	case <-s.topic.backend.done:
+	case <-ctx.Done():
+	}
 }
 
 // refuse marks the message at p as lost, because the publisher's ctx ended.

@@ -83,11 +83,13 @@ func (t *topic) publishSlow(ctx context.Context, p pubsub.Payload) error {
 	}
 	refused := 0
 	for _, s := range streams {
-		take := s.deliver
-		if !ready {
-			take = s.take
+		var err error
+		if ready {
+			err = s.deliver(ctx, f)
+		} else {
+			err = s.take(ctx, f)
 		}
-		if take(ctx, f) != nil {
+		if err != nil {
 			refused++
 		}
 	}
@@ -163,7 +165,7 @@ func (t *topic) subscribe(ctx context.Context, after pubsub.Position) (*stream, 
 		return nil, t.down.refusal()
 	}
 	t.word.Or(slow)
-	s := &stream{topic: t, ctx: ctx, wake: make(chan struct{}, 1)}
+	s := &stream{topic: t, ctx: ctx, wake: make(chan struct{}, 1), begun: make(chan struct{})}
 	if !after.IsZero() {
 		s.queue = t.replay(after)
 	}
@@ -190,7 +192,6 @@ func (t *topic) endAll(err error) {
 	}
 	t.backend.open.Add(-int64(len(t.streams)))
 	t.streams = nil
-	t.doLocked(func() { t.live = nil })
 }
 
 func (t *topic) close() {
@@ -198,6 +199,8 @@ func (t *topic) close() {
 	defer t.mu.Unlock()
 	t.closed = true
 	t.endAll(errClosed)
+	t.ops = nil
+	t.doLocked(func() { t.live = nil })
 }
 
 // forget makes a topic that is not in use unusable and returns its page.

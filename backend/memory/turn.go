@@ -149,10 +149,13 @@ func (t *topic) leave() {
 // release gives the turn back after the faults that waited for it, and wakes
 // the first waiter. mu is held.
 func (t *topic) release() {
-	for _, op := range t.ops {
-		op()
+	if len(t.ops) > 0 {
+		for _, op := range t.ops {
+			op()
+		}
+		t.ops = nil
+		t.word.Or(slow) // the last message may have cleared it
 	}
-	t.ops = nil
 	if len(t.waiters) > 0 && t.waking == nil {
 		w := t.waiters[0]
 		t.waiters = slices.Delete(t.waiters, 0, 1)
@@ -175,6 +178,7 @@ func (t *topic) do(op func()) {
 	t.doLocked(op)
 }
 
+// doLocked is do with mu held. It must not be called by an op.
 func (t *topic) doLocked(op func()) {
 	if t.word.Or(slow|call)&held != 0 {
 		t.ops = append(t.ops, op)
