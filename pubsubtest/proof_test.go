@@ -16,7 +16,7 @@ func (br breakage) run(t *testing.T) map[string]string {
 			b := &broken{Backend: memory.New(memory.WithHistory(memoryHistory), memory.WithMaxPayload(memoryMaxPayload))}
 			br.wreck(b)
 			tg := target(b.Backend)
-			tg.Backend = b
+			tg.Backend, tg.Publish = b, b.publishOutside
 			return tg
 		},
 		Seed:   1,
