@@ -643,7 +643,7 @@ func TestObserverAndStats(t *testing.T) {
 		require.Equal(t, want, s.Stats())
 		require.Equal(t, pubsub.Stats{
 			Published: 1, PublishErrors: 1, Delivered: 2, Lost: want.Lost, Subscriptions: 1, Streams: 1, Reconnects: 1, Downtime: time.Minute,
-			Topics: []pubsub.TopicStats{{Topic: "t", State: *st, Reconnects: 1, Downtime: time.Minute, Received: 3, Buffer: 2, Subscriptions: []pubsub.SubscriptionStats{want}}},
+			Topics:    []pubsub.TopicStats{{Topic: "t", State: *st, Reconnects: 1, Downtime: time.Minute, Received: 3, Buffer: 2, Subscriptions: []pubsub.SubscriptionStats{want}}},
 			Incidents: incidents,
 		}, bus.Stats())
 		bus.Close()
