@@ -225,7 +225,7 @@ func (t *topic[T]) deliver(ctx context.Context, f Frame) error {
 }
 
 func (t *topic[T]) message(ctx context.Context, f *Frame) error {
-	if t.block && t.ring.full() {
+	if t.block && t.ring.crowded() {
 		if err := t.waitForRoom(ctx); err != nil {
 			t.lose(&Discontinuity{
 				Topic: t.name, Cause: CauseOverflow, After: before(f.Position), Resume: behind(f.Position), Lost: 1, Exact: true,
@@ -286,24 +286,28 @@ func behind(p Position) Position {
 // waitForRoom blocks the stream until all subscriptions are less than a full
 // ring behind.
 func (t *topic[T]) waitForRoom(ctx context.Context) error {
+	r := t.ring
+	// Readers are likely at it. Some patience buys room for many messages;
+	// going on as soon as there is room for one means looking at every reader
+	// for every message.
 	for range yields {
-		runtime.Gosched() // readers are likely at it
-		if t.ring.laggard() == nil {
+		if r.laggard(max(1, r.capacity/4)) == nil {
 			return nil
 		}
+		runtime.Gosched()
 	}
 	for {
-		s := t.ring.laggard()
+		s := r.laggard(1)
 		if s == nil {
 			return nil
 		}
-		enough := t.ring.head.Load() - t.ring.capacity + 1
+		enough := r.head.Load() - r.capacity + 1
 		s.notifyAt.Store(enough)
 		if s.cursor.Load() >= enough {
 			continue // it got there before it could see notifyAt
 		}
 		select {
-		case <-t.ring.freed:
+		case <-r.freed:
 		case <-t.ctx.Done():
 			return errors.Join(ErrClosed, t.ctx.Err())
 		case <-ctx.Done():
