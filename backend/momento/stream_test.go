@@ -222,6 +222,25 @@ func TestFirstSubscribeUsesANewClientWhenTheOldOneIsDeaf(t *testing.T) {
 	})
 }
 
+// The SDK leaves a stream open whose Subscribe failed, until its ctx ends.
+func TestFailedAttemptsLeaveNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newService(t)
+		s.onTry = func(n int, _ *sdk.TopicSubscribeRequest) ([]any, error) {
+			if n > 1 && n < 5 {
+				return nil, sdk.NewMomentoError(sdk.TimeoutError, "no first message", nil)
+			}
+			return []any{errReset}, nil
+		}
+		r := receive(t, s.newBackend(), t.Context(), pubsub.Position{})
+		r.state(t, pubsub.Resumed)
+		require.Len(t, s.failed, 3)
+		for _, ctx := range s.failed {
+			require.Error(t, ctx.Err())
+		}
+	})
+}
+
 func TestSubscribeTimeout(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newService(t)
