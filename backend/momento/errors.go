@@ -26,7 +26,7 @@ const deadlineSlack = 10 * time.Millisecond
 var sentinels = map[string]error{
 	sdk.AuthenticationError:          pubsub.ErrUnauthenticated,
 	sdk.PermissionError:              pubsub.ErrPermissionDenied,
-	sdk.NotFoundError:                pubsub.ErrNotFound,
+	sdk.CacheNotFoundError:           pubsub.ErrNotFound,
 	sdk.StoreNotFoundError:           pubsub.ErrNotFound,
 	sdk.ItemNotFoundError:            pubsub.ErrNotFound,
 	sdk.InvalidArgumentError:         pubsub.ErrInvalidArgument,

@@ -154,7 +154,7 @@ func TestPermanentErrorsEndTheStream(t *testing.T) {
 	for code, sentinel := range map[string]error{
 		sdk.AuthenticationError:  pubsub.ErrUnauthenticated,
 		sdk.PermissionError:      pubsub.ErrPermissionDenied,
-		sdk.NotFoundError:        pubsub.ErrNotFound,
+		sdk.CacheNotFoundError:   pubsub.ErrNotFound,
 		sdk.InvalidArgumentError: pubsub.ErrInvalidArgument,
 	} {
 		t.Run(code, func(t *testing.T) {
