@@ -1,0 +1,219 @@
+package memory_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/topicbus/pubsub"
+	"github.com/topicbus/pubsub/backend/memory"
+)
+
+func TestOutage(t *testing.T) {
+	for _, c := range []struct {
+		name    string
+		history int
+		want    []string
+	}{
+		{"history reaches", 10, []string{"1/3=c", "1/4=d"}},
+		{"history reaches part", 1, []string{"reconnect 1 1/2>1/4", "1/4=d"}},
+		{"no history", 0, []string{"reconnect 2 1/2>1/5"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			bubble(t, func(t *testing.T, b *memory.Backend) {
+				r := open(t, b, "a", pubsub.Position{}).start(nil)
+				synctest.Wait()
+				publish(t, b, "a", "a", "b")
+				gone := errors.New("gone")
+				b.Disconnect(gone, "a")
+				publish(t, b, "a", "c")
+				time.Sleep(time.Second)
+				b.Disconnect(gone, "a")
+				b.Heartbeat("a")
+				_, err := b.Subscribe(t.Context(), "a", pubsub.Position{})
+				require.ErrorIs(t, err, pubsub.ErrUnavailable)
+				require.ErrorIs(t, err, gone)
+				publish(t, b, "a", "d")
+				time.Sleep(time.Second)
+				b.Reconnect("a")
+				b.Reconnect("a")
+				publish(t, b, "a", "e", "f")
+				want := append([]string{"1/1=a", "1/2=b", "reconnecting 1 0s", "reconnecting 2 1s", "resumed 2 2s"}, c.want...)
+				require.Equal(t, append(want, "1/5=e", "1/6=f"), r.log())
+				require.ErrorIs(t, r.frames[2].State.Err, gone)
+			}, memory.WithHistory(c.history))
+		})
+	}
+}
+
+func TestOutageOfAll(t *testing.T) {
+	bubble(t, func(t *testing.T, b *memory.Backend) {
+		r := open(t, b, "a", pubsub.Position{}).start(nil)
+		synctest.Wait()
+		b.Disconnect(nil)
+		for _, topic := range []string{"a", "new"} {
+			_, err := b.Subscribe(t.Context(), topic, pubsub.Position{})
+			require.ErrorIs(t, err, pubsub.ErrUnavailable)
+		}
+		publish(t, b, "a", "lost")
+		b.Reconnect()
+		open(t, b, "new", pubsub.Position{})
+		synctest.Wait()
+		require.Equal(t, []string{"reconnecting 1 0s", "resumed 1 0s", "reconnect 1 ->1/2"}, r.log())
+	})
+}
+
+func TestLose(t *testing.T) {
+	bubble(t, func(t *testing.T, b *memory.Backend) {
+		r := open(t, b, "a", pubsub.Position{}).start(nil)
+		synctest.Wait()
+		b.Lose(1, "a")
+		publish(t, b, "a", "x")
+		b.Lose(3)
+		b.Lose(0)
+		publish(t, b, "a", "y")
+		want := []string{"backend 1 ->1/2", "1/2=x", "backend 3 1/2>1/6", "1/6=y"}
+		require.Equal(t, want, r.log())
+		require.Equal(t, uint64(6), b.Stats("a").Accepted)
+
+		again := open(t, b, "a", at(1, 0)).start(nil)
+		synctest.Wait()
+		require.Equal(t, want[1:], again.log()[1:])
+	}, memory.WithHistory(10))
+}
+
+func TestLoseDuringOutage(t *testing.T) {
+	bubble(t, func(t *testing.T, b *memory.Backend) {
+		r := open(t, b, "a", pubsub.Position{}).start(nil)
+		synctest.Wait()
+		b.Disconnect(nil)
+		publish(t, b, "a", "1")
+		b.Lose(2)
+		publish(t, b, "a", "4")
+		b.Lose(1)
+		b.Reconnect()
+		synctest.Wait()
+		require.Equal(t, []string{"reconnecting 1 0s", "resumed 1 0s", "1/1=1", "backend 2 1/1>1/4", "1/4=4", "backend 1 1/4>1/6"}, r.log())
+	}, memory.WithHistory(10))
+}
+
+func TestResetPage(t *testing.T) {
+	bubble(t, func(t *testing.T, b *memory.Backend) {
+		r := open(t, b, "a", pubsub.Position{}).start(nil)
+		synctest.Wait()
+		publish(t, b, "a", "x", "y")
+		b.ResetPage("a")
+		b.ResetPage("a")
+		publish(t, b, "a", "z")
+		require.Equal(t, []string{"1/1=x", "1/2=y", "reset 0? 1/2>2/1", "reset 0? ->3/1", "3/1=z"}, r.log())
+		require.Equal(t, memory.Stats{Streams: 1, Accepted: 3, Last: at(3, 1)}, b.Stats("a"))
+
+		b.Disconnect(nil)
+		publish(t, b, "a", "missed")
+		b.ResetPage()
+		publish(t, b, "a", "new")
+		b.Reconnect()
+		synctest.Wait()
+		require.Equal(t, []string{"reconnecting 1 0s", "resumed 1 0s", "reset 2? 3/1>4/2"}, r.log()[5:])
+	})
+}
+
+func TestHeartbeat(t *testing.T) {
+	bubble(t, func(t *testing.T, b *memory.Backend) {
+		x, y := open(t, b, "a", pubsub.Position{}).start(nil), open(t, b, "b", pubsub.Position{}).start(nil)
+		synctest.Wait()
+		b.Heartbeat()
+		b.Heartbeat("b")
+		synctest.Wait()
+		require.Equal(t, []string{"heartbeat"}, x.log())
+		require.Equal(t, []string{"heartbeat", "heartbeat"}, y.log())
+	})
+}
+
+func TestDuplicate(t *testing.T) {
+	bubble(t, func(t *testing.T, b *memory.Backend) {
+		r := open(t, b, "a", pubsub.Position{}).start(nil)
+		synctest.Wait()
+		publish(t, b, "a", "1", "2", "3")
+		b.Duplicate(2, "a")
+		b.Duplicate(100)
+		synctest.Wait()
+		require.Equal(t, []string{"1/1=1", "1/2=2", "1/3=3"}, r.log())
+		require.Equal(t, uint64(5), b.Stats("a").Suppressed)
+	}, memory.WithHistory(10))
+}
+
+func TestEndStreams(t *testing.T) {
+	bubble(t, func(t *testing.T, b *memory.Backend) {
+		live, fresh := open(t, b, "a", pubsub.Position{}).start(nil), open(t, b, "a", pubsub.Position{})
+		other := open(t, b, "b", pubsub.Position{}).start(nil)
+		synctest.Wait()
+		publish(t, b, "a", "x")
+		b.Heartbeat("a")
+		b.EndStreams(pubsub.ErrNotFound, "a")
+		require.Equal(t, 1, b.Streams())
+		publish(t, b, "a", "nobody")
+		require.ErrorIs(t, <-live.done, pubsub.ErrNotFound)
+		fresh.start(nil)
+		require.ErrorIs(t, <-fresh.done, pubsub.ErrNotFound)
+		require.Equal(t, []string{"1/1=x", "heartbeat"}, live.log())
+		require.Equal(t, []string{"1/1=x", "heartbeat"}, fresh.log())
+		b.EndStreams(nil)
+		require.ErrorIs(t, <-other.done, pubsub.ErrPermissionDenied)
+		open(t, b, "a", pubsub.Position{})
+	})
+}
+
+func TestFailPublishes(t *testing.T) {
+	bubble(t, func(t *testing.T, b *memory.Backend) {
+		b.FailPublishes(2, pubsub.ErrLimitExceeded)
+		for range 2 {
+			require.ErrorIs(t, b.Publish(t.Context(), "a", pubsub.Payload{}), pubsub.ErrLimitExceeded)
+		}
+		publish(t, b, "a", "x")
+		b.FailPublishes(1, pubsub.ErrUnavailable)
+		b.FailPublishes(0, nil)
+		publish(t, b, "a", "y")
+		require.Len(t, b.Published("a"), 2)
+	}, memory.WithHistory(10))
+}
+
+func TestFailSubscribes(t *testing.T) {
+	bubble(t, func(t *testing.T, b *memory.Backend) {
+		b.FailSubscribes(1, pubsub.ErrUnauthenticated)
+		_, err := b.Subscribe(t.Context(), "a", pubsub.Position{})
+		require.ErrorIs(t, err, pubsub.ErrUnauthenticated)
+		open(t, b, "a", pubsub.Position{})
+	})
+}
+
+func TestDelayPublishes(t *testing.T) {
+	bubble(t, func(t *testing.T, b *memory.Backend) {
+		b.DelayPublishes(time.Hour)
+		began := time.Now()
+		publish(t, b, "a", "x")
+		require.Equal(t, time.Hour, time.Since(began))
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		require.ErrorIs(t, b.Publish(ctx, "a", pubsub.Payload{}), context.DeadlineExceeded)
+		require.Len(t, b.Published("a"), 1)
+		b.DelayPublishes(0)
+		publish(t, b, "a", "y")
+		require.Equal(t, time.Hour+time.Minute, time.Since(began))
+	}, memory.WithHistory(10))
+}
+
+func TestPublished(t *testing.T) {
+	bubble(t, func(t *testing.T, b *memory.Backend) {
+		require.Empty(t, b.Published("a"))
+		publish(t, b, "a", "1", "2", "3")
+		require.Equal(t, []pubsub.Message[pubsub.Payload]{
+			{Topic: "a", Position: at(1, 2), Value: pubsub.Payload{Format: pubsub.Text, Data: []byte("2")}},
+			{Topic: "a", Position: at(1, 3), Value: pubsub.Payload{Format: pubsub.Text, Data: []byte("3")}},
+		}, b.Published("a"))
+	}, memory.WithHistory(2))
+}

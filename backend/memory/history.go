@@ -1,0 +1,100 @@
+package memory
+
+import "github.com/topicbus/pubsub"
+
+type entry struct {
+	at pubsub.Position
+	p  pubsub.Payload
+}
+
+// history is a ring of a topic's newest messages. It grows as it fills.
+type history struct {
+	limit int
+	ring  []entry
+	next  int             // where the oldest stands once the ring is full
+	lost  pubsub.Position // of the newest one that is not held any more
+}
+
+func (h *history) add(at pubsub.Position, p pubsub.Payload) {
+	if h.limit == 0 {
+		return
+	}
+	if len(h.ring) < h.limit {
+		h.ring = append(h.ring, entry{at, p})
+		return
+	}
+	oldest := &h.ring[h.next]
+	h.lost = oldest.at
+	*oldest = entry{at, p}
+	if h.next++; h.next == h.limit {
+		h.next = 0
+	}
+}
+
+// all yields what is held, oldest first.
+func (h *history) all(yield func(entry) bool) {
+	for i := range h.ring {
+		if !yield(h.ring[(h.next+i)%len(h.ring)]) {
+			return
+		}
+	}
+}
+
+// replay returns the frames of a stream that has seen everything up to after:
+// the messages that are still held, and a discontinuity wherever some are
+// missing. mu is held.
+func (t *topic) replay(after pubsub.Position) []pubsub.Frame {
+	var frames []pubsub.Frame
+	head := t.head()
+	at, lost, reset := after, uint64(0), false
+	switch {
+	case after.Page < head.Page:
+		reset, at = true, pubsub.Position{Page: head.Page}
+		if after.Page == t.ended.Page && after.Sequence < t.ended.Sequence {
+			lost = t.ended.Sequence - after.Sequence
+		}
+	case after.Compare(head) > 0: // handed out in another life of the topic
+		reset, at = true, head
+	}
+	// hole reports what is missing from at to the message at resume.
+	hole := func(resume pubsub.Position) {
+		lost += resume.Sequence - at.Sequence - 1
+		if lost == 0 && !reset {
+			return
+		}
+		d := pubsub.Discontinuity{Cause: pubsub.CauseBackend, After: at, Resume: resume, Lost: lost, Exact: !reset}
+		switch {
+		case reset:
+			d.Cause, d.After = pubsub.CauseReset, after
+		case t.log.limit == 0 || t.log.lost.Compare(at) > 0:
+			d.Cause = pubsub.CauseReconnect
+		}
+		d.After = known(d.After)
+		frames = append(frames, discontinuity(d))
+		lost, reset = 0, false
+	}
+	for e := range t.log.all {
+		if e.at.Page == at.Page && e.at.Compare(at) > 0 {
+			hole(e.at)
+			frames = append(frames, pubsub.Frame{Payload: e.p, Position: e.at})
+			at = e.at
+		}
+	}
+	hole(behind(head, 1))
+	return frames
+}
+
+// before is the position of the message before p, zero if p is the first.
+func before(p pubsub.Position) pubsub.Position {
+	if p.Sequence <= 1 {
+		return pubsub.Position{}
+	}
+	p.Sequence--
+	return p
+}
+
+// behind is the position n behind p.
+func behind(p pubsub.Position, n uint64) pubsub.Position {
+	p.Sequence += n
+	return p
+}

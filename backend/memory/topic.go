@@ -1,0 +1,216 @@
+package memory
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+
+	"github.com/topicbus/pubsub"
+)
+
+// topic is one topic: its numbers, its streams, and the publishers' turn.
+type topic struct {
+	name    string
+	backend *Backend
+	void    bool // stands for a topic that nobody listens to; nothing else is set
+	turn
+
+	// Read by who has the turn; written by who has it and mu, or by an op.
+	page uint64
+	live []*stream // the streams, if all are live
+
+	mu         sync.Mutex
+	streams    []*stream // copied on change
+	log        history
+	down       *outage
+	ended      pubsub.Position // the last one of the page before
+	earlier    uint64          // how many messages the earlier pages had
+	suppressed uint64          // duplicates
+	closed     bool
+	gone       bool // forgotten by the backend
+
+	listed bool // in Backend.idle; guarded by Backend.mu
+}
+
+func newTopic(b *Backend, name string, page uint64) *topic {
+	t := &topic{name: name, backend: b, page: page, log: history{limit: b.history}}
+	t.word.Store(slow)
+	return t
+}
+
+// publish accepts p and delivers it to every stream.
+//
+// If nothing stands in the way that is: count, deliver, give the turn back.
+func (t *topic) publish(ctx context.Context, p pubsub.Payload) error {
+	w := t.word.Load()
+	if w&flags != 0 || !t.word.CompareAndSwap(w, w+(one|held)) {
+		return t.publishSlow(ctx, p)
+	}
+	w += one
+	f := pubsub.Frame{Payload: p, Position: pubsub.Position{Page: t.page, Sequence: w >> seqShift}}
+	refused := 0
+	for _, s := range t.live {
+		if s.deliver(ctx, f) != nil {
+			refused++
+		}
+	}
+	n := len(t.live)
+	if !t.word.CompareAndSwap(w|held, w) {
+		t.leave()
+	}
+	if refused > 0 {
+		return t.outcome(ctx, f.Position, n, refused)
+	}
+	return nil
+}
+
+// publishSlow is publish with mu held while it counts.
+func (t *topic) publishSlow(ctx context.Context, p pubsub.Payload) error {
+	if t.void {
+		return nil
+	}
+	if err := t.enter(ctx); err != nil {
+		return fmt.Errorf("memory: message not accepted, topic %q was busy: %w", t.name, err)
+	}
+	f, streams, ready, err := t.accept(p)
+	if err != nil {
+		t.leave()
+		if err == errForgotten {
+			return t.backend.publish(ctx, t.name, p)
+		}
+		return err
+	}
+	refused := 0
+	for _, s := range streams {
+		var err error
+		if ready {
+			err = s.deliver(ctx, f)
+		} else {
+			err = s.take(ctx, f)
+		}
+		if err != nil {
+			refused++
+		}
+	}
+	t.leave()
+	if refused > 0 {
+		return t.outcome(ctx, f.Position, len(streams), refused)
+	}
+	return nil
+}
+
+// accept numbers p and returns the streams that are to get it, and whether
+// all of them are live.
+func (t *topic) accept(p pubsub.Payload) (f pubsub.Frame, streams []*stream, ready bool, err error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	switch {
+	case t.closed:
+		return f, nil, false, errClosed
+	case t.gone:
+		return f, nil, false, errForgotten
+	}
+	t.word.Add(one)
+	f = pubsub.Frame{Payload: p, Position: t.head()}
+	t.log.add(f.Position, p)
+	if t.down != nil {
+		return f, nil, false, nil
+	}
+	ready = t.allLive()
+	if ready && t.log.limit == 0 {
+		// From here on publishers may take the short way.
+		t.live = t.streams
+		t.word.And(^slow)
+	}
+	return f, t.streams, ready, nil
+}
+
+func (t *topic) allLive() bool {
+	for _, s := range t.streams {
+		if s.state != live {
+			return false
+		}
+	}
+	return true
+}
+
+// head is the position of the newest message. mu is held.
+func (t *topic) head() pubsub.Position {
+	return pubsub.Position{Page: t.page, Sequence: t.word.Load() >> seqShift}
+}
+
+// outcome is the error of a publish that some streams did not take. That
+// concerns the publisher only if its ctx ended; otherwise the stream did.
+func (t *topic) outcome(ctx context.Context, at pubsub.Position, n, refused int) error {
+	if ctx.Err() == nil {
+		return nil
+	}
+	return fmt.Errorf("memory: message %v of topic %q accepted, but %d of %d streams did not take it in time: %w",
+		at, t.name, refused, n, cause(ctx))
+}
+
+// subscribe adds a stream that starts behind after. It does not wait for the
+// turn: in every publish, numbering the message and choosing its streams are
+// one step under mu, or one compare-and-swap that fails once slow is set.
+func (t *topic) subscribe(ctx context.Context, after pubsub.Position) (*stream, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	switch {
+	case t.closed:
+		return nil, errClosed
+	case t.gone:
+		return nil, errForgotten
+	case t.down != nil:
+		return nil, t.down.refusal()
+	}
+	t.word.Or(slow)
+	s := &stream{topic: t, ctx: ctx, wake: make(chan struct{}, 1), begun: make(chan struct{})}
+	if !after.IsZero() {
+		s.queue = t.replay(after)
+	}
+	t.streams = append(slices.Clip(t.streams), s)
+	t.backend.open.Add(1)
+	return s, nil
+}
+
+// remove takes s out of the streams. mu is held.
+func (t *topic) remove(s *stream) {
+	i := slices.Index(t.streams, s)
+	if i < 0 {
+		return
+	}
+	t.streams = slices.Delete(slices.Clone(t.streams), i, i+1)
+	t.backend.open.Add(-1)
+	t.doLocked(func() { t.live = nil }) // keeps nothing of s alive
+}
+
+// endAll ends all streams with err. mu is held.
+func (t *topic) endAll(err error) {
+	for _, s := range t.streams {
+		s.end(err)
+	}
+	t.backend.open.Add(-int64(len(t.streams)))
+	t.streams = nil
+}
+
+func (t *topic) close() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.closed = true
+	t.endAll(errClosed)
+	t.ops = nil
+	t.doLocked(func() { t.live = nil })
+}
+
+// forget makes a topic that is not in use unusable and returns its page.
+func (t *topic) forget() (page uint64, ok bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if len(t.streams) > 0 || t.down != nil || t.log.limit > 0 {
+		return 0, false
+	}
+	t.gone = true
+	t.word.Or(slow)
+	return t.page, true
+}

@@ -1,0 +1,113 @@
+package pubsub
+
+import (
+	"maps"
+	"slices"
+	"sync"
+	"sync/atomic"
+)
+
+// channelSize bounds what the channels of C and Events hold besides the ring.
+// Measured: below 64 every few messages cost a goroutine switch.
+const channelSize = 64
+
+// pump is the goroutine behind C or Events. The first call of those starts it,
+// the subscription's end stops it, Close and Bus.Close wait for it.
+type pump struct {
+	done         chan struct{} // closed when the goroutine is gone
+	busy         atomic.Bool   // it is inside a callback
+	messagesOnly bool          // its reader sees no discontinuities
+	stop         func()        // kills its subscription
+}
+
+// startPump moves events into ch, until the subscription ends. s.mu is held.
+func startPump[T, E any](s *Subscription[T], ch chan E, messagesOnly bool, into func(send func(E) bool) sink[T]) {
+	if s.ended.Load() {
+		close(ch)
+		return
+	}
+	p := &pump{done: make(chan struct{}), messagesOnly: messagesOnly, stop: func() { s.kill(nil) }}
+	s.pumps = append(s.pumps, p)
+	s.running++
+	s.topic.bus.pumps.add(p)
+	send := func(e E) bool {
+		select {
+		case ch <- e: // without looking at killed: measured 20 ns less
+			return true
+		default:
+		}
+		select {
+		case ch <- e:
+			return true
+		case <-s.killed:
+			return false
+		}
+	}
+	go func() {
+		defer s.topic.bus.pumps.remove(p)
+		defer s.stopped()
+		defer close(p.done)
+		defer close(ch)
+		_ = s.readInto(into(send), &view[T]{batch: s.batch(), pump: p}, nil) // Err tells
+	}()
+}
+
+// stopped is told that a pump is done reading.
+func (s *Subscription[T]) stopped() {
+	s.mu.Lock()
+	s.running--
+	s.mu.Unlock()
+	s.unwatch()
+}
+
+// waitPumps returns when the subscription's goroutines are gone, or inside a
+// callback. It was killed before.
+func (s *Subscription[T]) waitPumps() {
+	s.mu.Lock()
+	pumps := s.pumps
+	s.mu.Unlock()
+	for _, p := range pumps {
+		p.wait()
+	}
+}
+
+func (p *pump) wait() {
+	if !p.busy.Load() {
+		<-p.done
+	}
+}
+
+// pumpSet holds the pumps of a bus that run.
+type pumpSet struct {
+	mu  sync.Mutex
+	set map[*pump]struct{}
+}
+
+func (ps *pumpSet) add(p *pump) {
+	ps.mu.Lock()
+	defer ps.mu.Unlock()
+	if ps.set == nil {
+		ps.set = make(map[*pump]struct{})
+	}
+	ps.set[p] = struct{}{}
+}
+
+func (ps *pumpSet) remove(p *pump) {
+	ps.mu.Lock()
+	defer ps.mu.Unlock()
+	delete(ps.set, p)
+}
+
+// stop stops all of them, and waits like pump.wait. What still runs when the
+// subscriptions are gone holds the last events of a stream that has ended.
+func (ps *pumpSet) stop() {
+	ps.mu.Lock()
+	pumps := slices.Collect(maps.Keys(ps.set))
+	ps.mu.Unlock()
+	for _, p := range pumps {
+		p.stop()
+	}
+	for _, p := range pumps {
+		p.wait()
+	}
+}

@@ -1,0 +1,362 @@
+package pubsub
+
+import (
+	"context"
+	"fmt"
+	"runtime"
+)
+
+// view is a stretch of a pinned segment that one reader may read: the messages
+// with indexes from up to, not including, to.
+type view[T any] struct {
+	seg      *segment[T]
+	from, to uint64
+	batch    uint64 // the longest stretch
+	burst    uint64 // messages read since the reader last slept
+	pump     *pump  // the goroutine that reads, if it is ours
+
+	// What look saw, to tell whether anything happened since.
+	head, noted uint64
+	over        bool
+}
+
+// batch is how many messages an uninterrupted reader takes before it looks
+// whether it has fallen behind. It may so be handed up to an eighth of the
+// buffer more than the buffer.
+func (s *Subscription[T]) batch() uint64 {
+	return min(segmentSize, max(1, s.topic.ring.capacity/8))
+}
+
+// sink takes what a reader reads. Both functions return false to stop. The
+// error given to message is always nil: it is there so that All can pass its
+// yield as it is.
+type sink[T any] struct {
+	message func(Message[T], error) bool
+	event   func(*note) bool
+}
+
+// readInto hands events to the sink until it stops, ctx ends or the
+// subscription ends; the error says which of the latter two. ctx may be nil.
+// It is what all ways to read a subscription have in common.
+func (s *Subscription[T]) readInto(to sink[T], v *view[T], ctx context.Context) error {
+	defer s.release(v)
+	for {
+		if again, err := s.readOn(to, v, ctx); !again {
+			return err
+		}
+	}
+}
+
+// readOn is the loop of readInto. It returns true to be called again, which
+// happens after the codec panicked: a defer around each Decode would cost as
+// much as all else here.
+//
+// Claiming a message is a compare-and-swap of the cursor, so readers in
+// parallel need no lock between them.
+func (s *Subscription[T]) readOn(to sink[T], v *view[T], ctx context.Context) (again bool, err error) {
+	var decoding *slot
+	defer func() {
+		if decoding != nil {
+			again, err = s.undecodable(to, v, decoding, fmt.Errorf("%w: Decode panicked: %v", ErrCodec, recover()))
+		}
+	}()
+	t, codec, decodeOnce := s.topic, s.topic.bus.codec, s.topic.bus.decodeOnce
+	received := t.bus.cfg.observer.Received
+	for {
+		c := s.cursor.Load()
+		if c < v.from || c >= v.to || s.ended.Load() {
+			again, err := s.advance(to, v, ctx)
+			if !again {
+				return false, err
+			}
+			continue
+		}
+		sl := &v.seg.slots[c%segmentSize]
+		if !s.cursor.CompareAndSwap(c, c+1) {
+			continue
+		}
+		v.burst++
+		if s.notifyAt.Load() == c+1 {
+			t.ring.notifyFreed()
+		}
+		m := Message[T]{Topic: t.name, Publisher: sl.publisher, Position: sl.pos}
+		if decodeOnce {
+			m.Value = v.seg.values[c%segmentSize]
+		} else {
+			decoding = sl
+			value, err := codec.Decode(sl.payload)
+			decoding = nil
+			if err != nil {
+				if again, err := s.undecodable(to, v, sl, codecError("decode", err)); !again {
+					return false, err
+				}
+				continue
+			}
+			m.Value = value
+		}
+		if received != nil {
+			received(m.Topic, m.Position)
+		}
+		if !to.message(m, nil) {
+			return false, nil
+		}
+	}
+}
+
+// advance is what a reader does between two stretches: it renews v, hands out
+// the note that stands there, or sleeps.
+func (s *Subscription[T]) advance(to sink[T], v *view[T], ctx context.Context) (again bool, err error) {
+	n, err := s.look(v)
+	switch {
+	case err != nil:
+		return false, err
+	case n != nil:
+		return s.handOut(to, v, n)
+	case v.from == v.to:
+		err := s.sleep(v, ctx)
+		return err == nil, err
+	}
+	return true, nil
+}
+
+func (s *Subscription[T]) handOut(to sink[T], v *view[T], n *note) (again bool, err error) {
+	if !s.observe(v, n) {
+		return false, s.ending()
+	}
+	return to.event(n), nil
+}
+
+// undecodable hands out the report that the message in sl cannot be decoded.
+func (s *Subscription[T]) undecodable(to sink[T], v *view[T], sl *slot, err error) (again bool, _ error) {
+	s.mu.Lock()
+	s.counts.undecodable++
+	s.mu.Unlock()
+	d := undecodable(s.topic.name, sl.payload, sl.pos, err)
+	s.topic.bus.incidents.discontinuity(d)
+	return s.handOut(to, v, &note{kind: KindDiscontinuity, discontinuity: d})
+}
+
+// look renews v. It returns a note if one stands at the cursor; v is empty if
+// there is nothing to read for now; the error is that of the subscription's
+// end.
+func (s *Subscription[T]) look(v *view[T]) (*note, error) {
+	s.mu.Lock()
+	s.unpin(v)
+	n, end := s.lookLocked(v)
+	s.mu.Unlock()
+	if end != nil {
+		s.finish(end.err)
+		if s.waiting.Load() > 0 {
+			s.waiter.ring()
+		}
+		return nil, s.ending()
+	}
+	if s.waiting.Load() > 0 && (n != nil || v.from < v.to) {
+		s.waiter.ring() // a reader in parallel may find more
+	}
+	return n, nil
+}
+
+// ending is what Next returns after the end.
+func (s *Subscription[T]) ending() error {
+	if err := s.Err(); err != nil {
+		return err
+	}
+	return s.fail("receive", ErrClosed)
+}
+
+// ending is the end of a subscription, with its error.
+type ending struct{ err error }
+
+func (s *Subscription[T]) lookLocked(v *view[T]) (*note, *ending) {
+	r := s.topic.ring
+	for {
+		if s.ended.Load() {
+			return nil, &ending{}
+		}
+		if len(s.pending) > 0 {
+			n := s.pending[0]
+			s.pending = s.pending[1:]
+			return &n, nil
+		}
+		// In this order. A head that was read after over is final; a note
+		// stands before a message only if noted, read after head, says so.
+		c := s.cursor.Load()
+		v.over = r.over.Load()
+		v.head = r.head.Load()
+		v.noted = r.noted.Load()
+		if lag := min(v.head, s.limit) - c; lag > s.counts.maxLag {
+			s.counts.maxLag = lag
+		}
+		if c < min(r.oldest(v.head), s.limit) {
+			s.overflow(c, v.head)
+			continue
+		}
+		to := min(v.head, s.limit)
+		if s.read.seq < min(v.noted, s.limitSeq) {
+			n := s.nextNote()
+			switch {
+			case n != nil && n.at <= c:
+				s.read = n.mark()
+				return n, nil
+			case n != nil:
+				to = min(to, n.at)
+			case len(s.pending) > 0:
+				continue
+			}
+		}
+		if c < to {
+			if v.seg = r.pin(c); v.seg == nil {
+				continue // overtaken since head was read
+			}
+			v.from, v.to = c, min(to, c-c%segmentSize+segmentSize, c+v.batch)
+			s.passed(v.seg, v.to)
+			return nil, nil
+		}
+		s.episode = false
+		if c == s.limit {
+			return nil, &ending{s.limitErr}
+		}
+		if v.over && c == v.head {
+			return nil, &ending{r.reason()}
+		}
+		return nil, nil
+	}
+}
+
+// nextNote returns a copy of the next note to read, or nil. Notes that the log
+// dropped become pending instead.
+func (s *Subscription[T]) nextNote() *note {
+	r := s.topic.ring
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if dropped := r.notes.dropped.mark(); s.read.seq < dropped.seq {
+		d := Discontinuity{Cause: CauseBackend}
+		if s.lastAt == s.cursor.Load() {
+			d.After = s.last
+		}
+		s.missed(dropped, r.notes.state, d)
+		return nil
+	}
+	if n := r.notes.after(s.read.seq); n != nil && n.seq <= s.limitSeq {
+		n := *n
+		return &n
+	}
+	return nil
+}
+
+// overflow moves the cursor from c past what the ring no longer holds, and
+// makes the report of it pending.
+func (s *Subscription[T]) overflow(c, head uint64) {
+	r := s.topic.ring
+	to := min(r.oldest(head), s.limit)
+	if s.cfg.policy == Fail {
+		to = head
+	}
+	if !s.cursor.CompareAndSwap(c, to) {
+		return
+	}
+	s.counts.skipped += to - c
+	d := Discontinuity{Topic: s.topic.name, Cause: CauseOverflow, Lost: to - c, Exact: true, Err: ErrOverflow}
+	if s.lastAt == c {
+		d.After = s.last
+	}
+	if to < head {
+		if seg := r.pin(to); seg != nil {
+			d.Resume = seg.slots[to%segmentSize].pos
+			seg.pins.Add(-1)
+		}
+	}
+	s.topic.bus.incidents.discontinuity(&d)
+	s.last, s.lastAt = before(d.Resume), to // for another overflow right behind
+	r.mu.Lock()
+	read, state := r.notes.skip(s.read, to)
+	r.mu.Unlock()
+	s.missed(read, state, d)
+	if s.cfg.policy == Fail {
+		s.limit, s.limitSeq = to, read.seq
+		s.limitErr = fmt.Errorf("%w: more than %d messages behind", ErrOverflow, r.capacity)
+	}
+}
+
+// missed moves the mark to read, past notes that the reader does not get to
+// see. It makes d pending, with what those notes reported lost added, and the
+// state in which they left the stream.
+func (s *Subscription[T]) missed(read mark, state *StateChange, d Discontinuity) {
+	d.Topic = s.topic.name
+	d.Lost += read.lost - s.read.lost
+	d.Exact = read.inexact == s.read.inexact
+	s.read = read
+	if d.Lost > 0 || !d.Exact {
+		s.pending = append(s.pending, note{kind: KindDiscontinuity, discontinuity: &d})
+	}
+	if state != nil {
+		s.pending = append(s.pending, note{kind: KindState, state: state})
+	}
+}
+
+// passed notes the position of the message before index i, which is in seg.
+func (s *Subscription[T]) passed(seg *segment[T], i uint64) {
+	s.last, s.lastAt = seg.slots[(i-1)%segmentSize].pos, i
+}
+
+// unpin gives v's segment back. s.mu is held.
+func (s *Subscription[T]) unpin(v *view[T]) {
+	if v.seg == nil {
+		return
+	}
+	if c := s.cursor.Load(); v.from < c && c < v.to {
+		s.passed(v.seg, c) // left in the middle
+	}
+	v.seg.pins.Add(-1)
+	v.seg, v.from, v.to = nil, 0, 0
+}
+
+// release is unpin for a reader that leaves.
+func (s *Subscription[T]) release(v *view[T]) {
+	if v.seg == nil {
+		return
+	}
+	s.mu.Lock()
+	s.unpin(v)
+	s.mu.Unlock()
+}
+
+// sleep waits until there may be something to read. The error is ctx's.
+func (s *Subscription[T]) sleep(v *view[T], ctx context.Context) error {
+	r := s.topic.ring
+	stirred := func() bool {
+		return r.head.Load() != v.head || r.noted.Load() != v.noted || r.over.Load() != v.over || s.ended.Load()
+	}
+	// In a busy stream the next message is nanoseconds away, a sleep and a
+	// wake-up cost both sides hundreds of them. A reader of single messages
+	// does not linger: a thousand of them would only burn the processor.
+	if v.burst > 1 {
+		v.burst = 0
+		for range yields {
+			runtime.Gosched()
+			if stirred() {
+				return nil
+			}
+		}
+	}
+	v.burst = 0
+	r.sleep(&s.waiter)
+	s.waiting.Add(1)
+	defer s.waiting.Add(-1)
+	if stirred() {
+		return nil
+	}
+	if ctx == nil || ctx.Done() == nil {
+		<-s.waiter.bell
+		return nil
+	}
+	select {
+	case <-s.waiter.bell:
+		return nil
+	case <-ctx.Done():
+		return s.fail("receive", contextError(ctx))
+	}
+}
+
+const yields = 4

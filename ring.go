@@ -1,0 +1,299 @@
+package pubsub
+
+import (
+	"slices"
+	"sync"
+	"sync/atomic"
+)
+
+// segmentSize is how many messages a segment holds. A reader pins a segment
+// once per segmentSize messages, so it must not be tiny; a topic that carried
+// one message keeps one segment, so it must not be large.
+const segmentSize = 32
+
+// recycled is the base of a segment that is being reused: no reader wants it.
+const recycled = ^uint64(0)
+
+// slot is a message without its value.
+type slot struct {
+	payload   Payload // not set where the topic decodes, see segment.values
+	publisher string
+	pos       Position
+}
+
+// segment is a run of messages. A reader that pinned it may read those below
+// the ring's head at leisure: the writer abandons a pinned segment to the
+// garbage collector where it would otherwise reuse it.
+type segment[T any] struct {
+	slots  [segmentSize]slot // 64 bytes each: a message is one cache line on its way to another core
+	values []T               // the decoded values, where the topic decodes once for all
+	base   atomic.Uint64     // index of slots[0]
+	pins   atomic.Int64
+}
+
+// ring is the log of a topic's newest messages. One writer appends; any number
+// of readers follow, each with a cursor of its own, which the ring need not
+// know in order to append: a publish costs one slot write and waking those who
+// sleep, however many lag behind.
+//
+// A message's index counts the messages before it. What is rare (gaps, states,
+// heartbeats) stands in notes, between the messages, so that it never pushes a
+// message out.
+//
+// The writer stores head, then looks for sleepers; a reader registers as a
+// sleeper, then looks at head. One of the two sees the other. Recycling works
+// the same way: the writer marks a segment, then looks at its pins; a reader
+// pins it, then looks at the mark.
+type ring[T any] struct {
+	capacity uint64
+	values   bool                         // segments hold decoded values
+	segments []atomic.Pointer[segment[T]] // by index/segmentSize, modulo the length
+
+	// Writer's own.
+	tail *segment[T]
+	room uint64 // a blocking ring may be written up to here without looking
+
+	head     atomic.Uint64 // index of the next message
+	noted    atomic.Uint64 // seq of the newest note
+	sleeping atomic.Bool   // sleepers is not empty
+	over     atomic.Bool   // the stream has ended: endErr is set, head is final
+
+	freed chan struct{} // tells the writer of a blocking ring that room was made
+
+	mu       sync.Mutex // guards what follows; nothing foreign is called under it
+	notes    noteLog
+	sleepers []*waiter
+	spare    []*waiter
+	readers  []*Subscription[T]
+	endErr   error
+}
+
+func newRing[T any](capacity int, values, blocking bool) *ring[T] {
+	// Two segments more than the capacity fills: the one being written, and
+	// the one that the oldest message shares with dropped ones.
+	n := (capacity+segmentSize-1)/segmentSize + 2
+	r := &ring[T]{capacity: uint64(capacity), values: values, segments: make([]atomic.Pointer[segment[T]], n)}
+	if blocking {
+		r.freed = make(chan struct{}, 1)
+	}
+	return r
+}
+
+// tailSegment returns the segment that the next message goes to, and its place
+// there, for the writer to fill.
+func (r *ring[T]) tailSegment() (*segment[T], uint64) {
+	i := r.head.Load()
+	if i%segmentSize == 0 {
+		r.extend(i)
+	}
+	return r.tail, i % segmentSize
+}
+
+// append adds the message in the tailSegment and wakes the sleepers. Writer only.
+func (r *ring[T]) append() {
+	r.head.Store(r.head.Load() + 1)
+	if r.sleeping.Load() {
+		r.wake()
+	}
+}
+
+// extend makes the segment that starts at index i the tail.
+func (r *ring[T]) extend(i uint64) {
+	place := &r.segments[i/segmentSize%uint64(len(r.segments))]
+	seg := place.Load()
+	if seg != nil {
+		seg.base.Store(recycled)
+	}
+	if seg == nil || seg.pins.Load() != 0 {
+		seg = new(segment[T])
+		if r.values {
+			seg.values = make([]T, segmentSize)
+		}
+		seg.base.Store(i)
+		place.Store(seg)
+	} else {
+		seg.base.Store(i)
+	}
+	r.tail = seg
+}
+
+// pin returns the segment that holds index i, or nil if the ring has moved on.
+func (r *ring[T]) pin(i uint64) *segment[T] {
+	seg := r.segments[i/segmentSize%uint64(len(r.segments))].Load()
+	if seg == nil {
+		return nil
+	}
+	seg.pins.Add(1)
+	if seg.base.Load() != i-i%segmentSize {
+		seg.pins.Add(-1)
+		return nil
+	}
+	return seg
+}
+
+// oldest is the index of the oldest message that the ring still owes, given
+// its head.
+func (r *ring[T]) oldest(head uint64) uint64 {
+	return head - min(head, r.capacity)
+}
+
+// locate returns the index behind the message at position p. It fails unless
+// the ring holds that message's place: one at or before p.
+func (r *ring[T]) locate(p Position) (uint64, bool) {
+	head := r.head.Load()
+	found, ok := uint64(0), false
+	for i := r.oldest(head); i < head; {
+		seg := r.pin(i)
+		if seg == nil { // overtaken: the window has moved on
+			found, ok = 0, false
+			i = max(i+1, r.oldest(r.head.Load()))
+			continue
+		}
+		end := min(head, i-i%segmentSize+segmentSize)
+		for ; i < end; i++ {
+			switch at := seg.slots[i%segmentSize].pos; {
+			case at.IsZero():
+			case at.Compare(p) <= 0:
+				found, ok = i+1, true
+			default:
+				seg.pins.Add(-1)
+				return found, ok
+			}
+		}
+		seg.pins.Add(-1)
+	}
+	// Nothing behind p yet: p must be the newest itself, or it is the
+	// backend's to say what lies between.
+	if ok {
+		if seg := r.pin(found - 1); seg != nil {
+			ok = seg.slots[(found-1)%segmentSize].pos == p
+			seg.pins.Add(-1)
+		}
+	}
+	return found, ok
+}
+
+// note adds a rare event behind the newest message. Writer only.
+func (r *ring[T]) note(n note) {
+	n.at = r.head.Load()
+	r.mu.Lock()
+	r.noted.Store(r.notes.add(n))
+	r.mu.Unlock()
+	r.wake()
+}
+
+// end marks the end of the stream: no message will follow.
+func (r *ring[T]) end(err error) {
+	r.mu.Lock()
+	r.endErr = err
+	r.over.Store(true)
+	r.mu.Unlock()
+	r.wake()
+}
+
+// waiter is the bell of a sleeping reader. A token in it may be stale: who
+// takes it looks again.
+type waiter struct {
+	bell   chan struct{} // capacity 1
+	queued bool          // in ring.sleepers; guarded by ring.mu
+}
+
+func (w *waiter) ring() {
+	select {
+	case w.bell <- struct{}{}:
+	default:
+	}
+}
+
+// sleep queues w for the next wake. The caller then looks once more before it
+// waits for the bell.
+func (r *ring[T]) sleep(w *waiter) {
+	r.mu.Lock()
+	if !w.queued {
+		w.queued = true
+		r.sleepers = append(r.sleepers, w)
+		r.sleeping.Store(true)
+	}
+	r.mu.Unlock()
+}
+
+// wake rings all sleepers, outside the lock: those who wake want it at once.
+func (r *ring[T]) wake() {
+	r.mu.Lock()
+	list := r.sleepers
+	r.sleepers, r.spare = r.spare[:0], nil
+	r.sleeping.Store(false)
+	for _, w := range list {
+		w.queued = false
+	}
+	r.mu.Unlock()
+	for _, w := range list {
+		w.ring()
+	}
+	clear(list)
+	r.mu.Lock()
+	r.spare = list[:0]
+	r.mu.Unlock()
+}
+
+// full reports whether a blocking ring has no room for another message.
+func (r *ring[T]) full() bool {
+	return r.head.Load() >= r.room && r.laggard() != nil
+}
+
+// laggard returns a reader that is a full ring behind, or nil and room for more.
+func (r *ring[T]) laggard() *Subscription[T] {
+	head := r.head.Load()
+	slowest := head
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, s := range r.readers {
+		c := s.cursor.Load()
+		if head-c >= r.capacity {
+			return s
+		}
+		slowest = min(slowest, c)
+	}
+	r.room = slowest + r.capacity
+	return nil
+}
+
+// notifyFreed tells the writer of a blocking ring to look for room.
+func (r *ring[T]) notifyFreed() {
+	select {
+	case r.freed <- struct{}{}:
+	default:
+	}
+}
+
+// reason is why the stream ended.
+func (r *ring[T]) reason() error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.endErr
+}
+
+// leave takes s out of the ring's readers.
+func (r *ring[T]) leave(s *Subscription[T]) {
+	r.mu.Lock()
+	for i, other := range r.readers {
+		if other == s {
+			last := len(r.readers) - 1
+			r.readers[i] = r.readers[last]
+			r.readers[last] = nil
+			r.readers = r.readers[:last]
+			break
+		}
+	}
+	r.mu.Unlock()
+	if r.freed != nil {
+		r.notifyFreed()
+	}
+}
+
+// subscriptions returns the ring's readers.
+func (r *ring[T]) subscriptions() []*Subscription[T] {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.Clone(r.readers)
+}

@@ -1,0 +1,199 @@
+package pubsub
+
+import (
+	"slices"
+	"strings"
+	"sync"
+	"time"
+)
+
+// Stats is a snapshot of a [Bus]. Counters cover its whole life and never
+// decrease.
+type Stats struct {
+	Published     uint64 // successful Publish calls
+	PublishErrors uint64 // failed ones
+	Delivered     uint64 // messages handed to subscriptions' readers
+	Lost          Losses // reported to subscriptions' readers
+	Subscriptions int    // live ones
+	Streams       int    // open upstream streams
+	Reconnects    uint64 // streams that broke and came back
+	Downtime      time.Duration
+	Topics        []TopicStats // by topic; one per open stream, and per ended one with subscriptions that still read
+	Incidents     []Incident   // the last 64, newest first
+}
+
+func (b *bus[T]) Stats() Stats {
+	st := Stats{
+		Published:     b.published.Load(),
+		PublishErrors: b.failed.Load(),
+		Incidents:     b.incidents.newestFirst(),
+	}
+	// In one go with b.mu, so that nothing is missed that moves from the live
+	// to the past.
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	total, gone := b.past, b.gone
+	for t := range b.listed {
+		ts := t.snapshot()
+		for _, s := range ts.Subscriptions {
+			total.delivered += s.Delivered
+			total.lost.sum(s.Lost)
+		}
+		st.Subscriptions += len(ts.Subscriptions)
+		gone.reconnects += ts.Reconnects
+		gone.downtime += ts.Downtime
+		if !t.finished {
+			st.Streams++
+		}
+		st.Topics = append(st.Topics, ts)
+	}
+	slices.SortFunc(st.Topics, func(a, b TopicStats) int { return strings.Compare(a.Topic, b.Topic) })
+	st.Delivered, st.Lost = total.delivered, total.lost
+	st.Reconnects, st.Downtime = gone.reconnects, gone.downtime
+	return st
+}
+
+func (t *topic[T]) snapshot() TopicStats {
+	c := t.stats.snapshot()
+	ts := TopicStats{
+		Topic:      t.name,
+		Private:    t.private,
+		Block:      t.block,
+		State:      c.state,
+		Reconnects: c.reconnects,
+		Downtime:   c.downtime,
+		Received:   t.ring.head.Load(),
+		Buffer:     t.bus.cfg.buffer,
+	}
+	for _, s := range t.ring.subscriptions() {
+		ts.Subscriptions = append(ts.Subscriptions, s.Stats())
+	}
+	return ts
+}
+
+// Losses counts messages reported lost, by [Cause]. Discontinuities that could
+// not count exactly contribute their lower bound.
+type Losses struct {
+	Overflow, Backend, Reset, Reconnect, Decode uint64
+}
+
+// Total is the sum over all causes.
+func (l Losses) Total() uint64 {
+	return l.Overflow + l.Backend + l.Reset + l.Reconnect + l.Decode
+}
+
+func (l *Losses) add(d *Discontinuity) {
+	switch d.Cause {
+	case CauseOverflow:
+		l.Overflow += d.Lost
+	case CauseReset:
+		l.Reset += d.Lost
+	case CauseReconnect:
+		l.Reconnect += d.Lost
+	case CauseDecode:
+		l.Decode += d.Lost
+	default:
+		l.Backend += d.Lost
+	}
+}
+
+func (l *Losses) sum(m Losses) {
+	l.Overflow += m.Overflow
+	l.Backend += m.Backend
+	l.Reset += m.Reset
+	l.Reconnect += m.Reconnect
+	l.Decode += m.Decode
+}
+
+// TopicStats is a snapshot of one upstream stream.
+type TopicStats struct {
+	Topic         string
+	Private       bool        // serves one subscription only
+	Block         bool        // serves the subscriptions with back-pressure
+	State         StateChange // the last one
+	Reconnects    uint64
+	Downtime      time.Duration
+	Received      uint64 // messages
+	Buffer        int    // capacity of the ring
+	Subscriptions []SubscriptionStats
+}
+
+// SubscriptionStats is a snapshot of one [Subscription].
+type SubscriptionStats struct {
+	Topic     string
+	Policy    OverflowPolicy
+	State     StateChange // of its stream, the last one
+	Delivered uint64      // messages handed to the reader; to C and Events counts as such
+	Lost      Losses      // reported to the reader
+	Lag       uint64      // messages waiting in the ring now; those it will report lost included
+	MaxLag    uint64      // the worst lag a read found
+}
+
+// Stats returns a snapshot of the subscription.
+func (s *Subscription[T]) Stats() SubscriptionStats {
+	c := s.counted()
+	st := SubscriptionStats{Topic: s.topic.name, Policy: s.cfg.policy, State: s.topic.stats.snapshot().state, Delivered: c.delivered, Lost: c.lost, MaxLag: c.maxLag}
+	if !s.ended.Load() {
+		// The cursor first: the head never falls behind it.
+		cursor := s.cursor.Load()
+		st.Lag = s.topic.ring.head.Load() - cursor
+		st.MaxLag = max(st.MaxLag, st.Lag)
+	}
+	return st
+}
+
+// counts is what a subscription counts. delivered follows from the rest.
+type counts struct {
+	start       uint64 // the cursor when it joined
+	skipped     uint64 // messages the cursor jumped over
+	undecodable uint64 // messages the cursor passed that were not delivered
+	delivered   uint64
+	maxLag      uint64
+	lost        Losses
+}
+
+func (s *Subscription[T]) counted() counts {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c := s.counts
+	c.delivered = s.cursor.Load() - c.start - c.skipped - c.undecodable
+	return c
+}
+
+func (c *counts) add(d counts) {
+	c.delivered += d.delivered
+	c.lost.sum(d.lost)
+}
+
+// streamCounts is what a stream counts.
+type streamCounts struct {
+	reconnects uint64
+	downtime   time.Duration
+	state      StateChange
+}
+
+func (c *streamCounts) add(d streamCounts) {
+	c.reconnects += d.reconnects
+	c.downtime += d.downtime
+}
+
+type streamStats struct {
+	mu     sync.Mutex
+	counts streamCounts
+}
+
+func (s *streamStats) changed(st StateChange) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.counts.state = st
+	if st.State == Resumed {
+		s.counts.reconnects++
+		s.counts.downtime += st.Downtime
+	}
+}
+
+func (s *streamStats) snapshot() streamCounts {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.counts
+}

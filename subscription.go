@@ -1,0 +1,305 @@
+package pubsub
+
+import (
+	"context"
+	"iter"
+	"sync"
+	"sync/atomic"
+)
+
+// Subscription receives the messages of one topic. It is made by
+// [Bus].Subscribe and must be ended by Close, Drain, the ctx of Subscribe, or
+// Bus.Close; otherwise it keeps its topic's stream open.
+//
+// There are four ways to read it: the channels [Subscription.C] and
+// [Subscription.Events], the iterator [Subscription.All] and the call
+// [Subscription.Next]. All four read through one cursor, so each event is
+// handed out once, to whichever asks first. Use one form; to read in several
+// independent ways, subscribe several times. All methods may be called from
+// many goroutines at once; readers that run in parallel share the events out
+// among themselves.
+//
+// A subscription starts no goroutine, except one for C and one for Events,
+// at their first call.
+type Subscription[T any] struct {
+	topic *topic[T]
+	cfg   subscribeConfig
+
+	cursor   atomic.Uint64 // index of the next message to hand out
+	notifyAt atomic.Uint64 // the writer waits for the cursor to get here
+	ended    atomic.Bool   // reading is over
+	waiting  atomic.Int32  // readers asleep
+	waiter   waiter
+
+	done   chan struct{} // closed when the subscription ended, whyever
+	killed chan struct{} // closed when it ended and nothing more may be handed out
+
+	mu        sync.Mutex // guards what follows; nothing foreign is called under it
+	err       error
+	read      mark     // how far the notes were read
+	pending   []note   // made by an overflow, to be handed out before anything else
+	limit     uint64   // reading ends at this index ...
+	limitSeq  uint64   // ... and behind this note, ...
+	limitErr  error    // ... with this error
+	last      Position // of the message before index lastAt
+	lastAt    uint64
+	counts    counts
+	episode   bool // an unobserved discontinuity was logged, and no end of it seen
+	channel   chan Message[T]
+	events    chan Event[T]
+	pumps     []*pump
+	running   int         // pumps that run
+	stopWatch func() bool // stops watching the ctx of Subscribe
+}
+
+const noLimit = ^uint64(0)
+
+func newSubscription[T any](cfg subscribeConfig) *Subscription[T] {
+	return &Subscription[T]{
+		cfg:      cfg,
+		waiter:   waiter{bell: make(chan struct{}, 1)},
+		done:     make(chan struct{}),
+		killed:   make(chan struct{}),
+		limit:    noLimit,
+		limitSeq: noLimit,
+	}
+}
+
+// C returns a channel of the subscription's messages. It is closed when the
+// subscription ends; [Subscription.Err] then says why. What is not a message
+// goes to the callbacks ([OnDiscontinuity], [OnState], [OnHeartbeat]); a
+// discontinuity that has no callback is logged.
+//
+// The first call starts a goroutine that moves messages from the topic's ring
+// into the channel. The channel holds up to 64 messages, never more than the
+// buffer. After Close it may still yield those it holds.
+func (s *Subscription[T]) C() <-chan Message[T] {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.channel == nil {
+		s.channel = make(chan Message[T], min(channelSize, s.topic.bus.cfg.buffer))
+		startPump(s, s.channel, true, func(send func(Message[T]) bool) sink[T] {
+			return sink[T]{func(m Message[T], _ error) bool { return send(m) }, func(*note) bool { return true }}
+		})
+	}
+	return s.channel
+}
+
+// Events returns a channel of everything that happens on the subscription, in
+// order: messages, discontinuities, states and heartbeats. Otherwise it is
+// like [Subscription.C].
+func (s *Subscription[T]) Events() <-chan Event[T] {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.events == nil {
+		s.events = make(chan Event[T], min(channelSize, s.topic.bus.cfg.buffer))
+		startPump(s, s.events, false, func(send func(Event[T]) bool) sink[T] {
+			return sink[T]{
+				func(m Message[T], _ error) bool { return send(Event[T]{Message: m}) },
+				func(n *note) bool { return send(eventOf[T](n)) },
+			}
+		})
+	}
+	return s.events
+}
+
+// All returns an iterator over the subscription's messages, the fastest way to
+// read it. A hole is yielded in its place, as a nil-valued Message with a
+// *[Discontinuity] for an error; the loop goes on behind it. States and
+// heartbeats go to the callbacks only.
+//
+// The loop ends when the subscription does. If its stream failed or the Fail
+// policy ended it, that error is yielded last; if the application ended it
+// (Close, Drain, ctx, Bus.Close) the loop just ends. [Subscription.Err] tells
+// in any case. Leaving the loop early leaves the subscription as it is: another
+// All, or any other form, goes on with the next message.
+func (s *Subscription[T]) All() iter.Seq2[Message[T], error] {
+	return func(yield func(Message[T], error) bool) {
+		failed := func(err error) bool { return yield(Message[T]{Topic: s.topic.name}, err) }
+		to := sink[T]{yield, func(n *note) bool { return n.discontinuity == nil || failed(n.discontinuity) }}
+		if err := s.readInto(to, &view[T]{batch: s.batch()}, nil); err == nil {
+			return
+		}
+		if err := s.Err(); err != nil && !s.isKilled() {
+			failed(err)
+		}
+	}
+}
+
+// Next returns the next event. It blocks until there is one, ctx ends or the
+// subscription ends. The end of ctx ends this call only, and loses nothing.
+// After the end of the subscription Next returns what [Subscription.Err]
+// returns, or [ErrClosed] where that is nil.
+func (s *Subscription[T]) Next(ctx context.Context) (Event[T], error) {
+	if ctx == nil {
+		return Event[T]{}, s.fail("receive", errNilContext)
+	}
+	if ctx.Err() != nil {
+		return Event[T]{}, s.fail("receive", contextError(ctx))
+	}
+	var e Event[T]
+	to := sink[T]{
+		func(m Message[T], _ error) bool { e.Message = m; return false },
+		func(n *note) bool { e = eventOf[T](n); return false },
+	}
+	err := s.readInto(to, &view[T]{batch: 1}, ctx)
+	return e, err
+}
+
+// eventOf makes the Event of a note.
+func eventOf[T any](n *note) Event[T] {
+	e := Event[T]{Kind: n.kind, Discontinuity: n.discontinuity}
+	if n.state != nil {
+		e.State = *n.state
+	}
+	return e
+}
+
+// Drain ends the subscription gracefully: it accepts no new messages, waits
+// until those already queued have been handed to the reader, and ends. Messages
+// in the channels of C and Events count as handed out; the channels stay
+// readable until they are empty. Somebody must go on reading meanwhile: called
+// by the only reader, or without one, Drain can only wait for ctx. When ctx
+// ends first the subscription is closed, what was queued is dropped, and Drain
+// returns ctx's error.
+func (s *Subscription[T]) Drain(ctx context.Context) error {
+	if ctx == nil {
+		return s.fail("drain", errNilContext)
+	}
+	if s.limitNow() {
+		s.finish(nil)
+	}
+	s.waiter.ring()
+	select {
+	case <-s.done:
+		return nil
+	default:
+	}
+	select {
+	case <-s.done:
+		return nil
+	case <-ctx.Done():
+		s.Close()
+		return s.fail("drain", contextError(ctx))
+	}
+}
+
+// Close ends the subscription now; what is queued is dropped. It is idempotent
+// and may be called from any goroutine, callbacks included. When it returns the
+// subscription's goroutines are gone, except for one that is inside a
+// callback: that one goes when the callback returns. It always returns nil.
+func (s *Subscription[T]) Close() error {
+	s.kill(nil)
+	<-s.done // another may have ended it, and still be at it
+	s.waitPumps()
+	s.topic.awaitEnd()
+	return nil
+}
+
+// Err tells why the subscription ended: nil while it is live and after Close
+// or Drain, ctx's error after the end of Subscribe's ctx, [ErrClosed] after
+// Bus.Close, [ErrOverflow] under the Fail policy, and otherwise the permanent
+// error that ended its stream.
+func (s *Subscription[T]) Err() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.err
+}
+
+// limitNow has reading end at the newest message. It reports whether there is
+// nothing left to read, and nobody who would notice the end.
+func (s *Subscription[T]) limitNow() bool {
+	r := s.topic.ring
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.limit == noLimit {
+		s.limit, s.limitSeq = r.head.Load(), r.noted.Load()
+	}
+	if len(s.pumps) > 0 || len(s.pending) > 0 || s.cursor.Load() < s.limit {
+		return false
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	newest := r.notes.newest // states and heartbeats need not be waited for
+	return newest.lost == s.read.lost && newest.inexact == s.read.inexact
+}
+
+// finish ends reading: what has been handed out may still be on its way.
+func (s *Subscription[T]) finish(err error) {
+	s.mu.Lock()
+	if s.ended.Load() {
+		s.mu.Unlock()
+		return
+	}
+	if err != nil {
+		s.err = s.fail("receive", err)
+	}
+	s.ended.Store(true)
+	s.mu.Unlock()
+	s.waiter.ring()
+	s.topic.bus.detach(s)
+	close(s.done)
+	s.unwatch()
+}
+
+// kill ends the subscription at once: nothing more is handed out.
+func (s *Subscription[T]) kill(err error) {
+	s.finish(err)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.isKilled() {
+		return
+	}
+	close(s.killed)
+}
+
+// join places s in t, before the message with index at.
+func (s *Subscription[T]) join(t *topic[T], at uint64) {
+	s.topic = t
+	s.cursor.Store(at)
+	s.counts.start = at
+	if st := t.stats.snapshot().state; st.State == Reconnecting && !s.cfg.resume {
+		// What it joins is an outage; the next it hears may be its end.
+		s.pending = append(s.pending, note{kind: KindState, state: &st})
+	}
+	t.ring.mu.Lock()
+	defer t.ring.mu.Unlock()
+	t.ring.readers = append(t.ring.readers, s)
+	s.read = t.ring.notes.newest.mark()
+	if s.cfg.resume {
+		s.read = t.ring.notes.before(at)
+	}
+}
+
+// watch ends s when ctx ends.
+func (s *Subscription[T]) watch(ctx context.Context) {
+	if ctx.Done() == nil {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.stopWatch = context.AfterFunc(ctx, func() { s.kill(contextError(ctx)) })
+}
+
+// unwatch stops what watch began, when the subscription has ended and no
+// goroutine of it is left that the end of ctx would have to stop.
+func (s *Subscription[T]) unwatch() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.stopWatch != nil && s.ended.Load() && s.running == 0 {
+		s.stopWatch()
+	}
+}
+
+func (s *Subscription[T]) isKilled() bool {
+	select {
+	case <-s.killed:
+		return true
+	default:
+		return false
+	}
+}
+
+func (s *Subscription[T]) fail(op string, err error) error {
+	return wrap(op, s.topic.name, err)
+}

@@ -1,0 +1,752 @@
+package pubsub_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/topicbus/pubsub"
+	"github.com/topicbus/pubsub/backend/memory"
+)
+
+func TestL3EndsPromptlyFromAnyState(t *testing.T) {
+	// Ways to end a subscription, and what Err says then.
+	ends := map[string]struct {
+		end func(*fixture)
+		err error
+	}{
+		"Close":           {func(f *fixture) { f.sub.Close() }, nil},
+		"Close twice":     {func(f *fixture) { f.sub.Close(); f.sub.Close() }, nil},
+		"ctx":             {func(f *fixture) { f.cancel(); synctest.Wait() }, context.Canceled},
+		"Bus.Close":       {func(f *fixture) { f.bus.Close() }, pubsub.ErrClosed},
+		"Bus.Close twice": {func(f *fixture) { f.bus.Close(); f.bus.Close() }, pubsub.ErrClosed},
+		"backend closes":  {func(f *fixture) { f.backend.Close(); go f.drain() }, pubsub.ErrClosed},
+		"expired Drain": {func(f *fixture) {
+			ctx, cancel := context.WithCancel(context.Background())
+			cancel()
+			err := f.sub.Drain(ctx)
+			if err != nil && !errors.Is(err, context.Canceled) {
+				panic(err)
+			}
+		}, nil},
+	}
+	// States in which it may be.
+	states := map[string]func(*fixture){
+		"idle":            func(*fixture) {},
+		"messages queued": func(f *fixture) { f.publish(5) },
+		"overflowed":      func(f *fixture) { f.publish(500) },
+		"blocked in Next": func(f *fixture) { f.goes(func() { f.sub.Next(context.Background()) }) },
+		"blocked in All":  func(f *fixture) { f.goes(f.drain) },
+		"two blocked in Next": func(f *fixture) {
+			f.goes(func() { f.sub.Next(context.Background()) })
+			f.goes(func() { f.sub.Next(context.Background()) })
+		},
+		"C idle":             func(f *fixture) { f.goes(func() { f.receive(f.sub.C()) }) },
+		"C full":             func(f *fixture) { f.sub.C(); f.publish(100) },
+		"C full, overflowed": func(f *fixture) { f.sub.C(); f.publish(1000) },
+		"Events full":        func(f *fixture) { f.sub.Events(); f.publish(100) },
+		"C and Events":       func(f *fixture) { f.sub.C(); f.sub.Events(); f.publish(100) },
+		"Drain waiting":      func(f *fixture) { f.publish(5); f.goes(func() { f.sub.Drain(context.Background()) }) },
+		"publisher blocked": func(f *fixture) {
+			f.block = f.subscribe(pubsub.Overflow(pubsub.Block))
+			f.goes(func() { f.publish(100) })
+		},
+	}
+	for stateName, enter := range states {
+		for endName, e := range ends {
+			t.Run(stateName+"/"+endName, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					f := newFixture(t)
+					enter(f)
+					synctest.Wait()
+					start := time.Now()
+					e.end(f)
+					if f.block != nil {
+						f.block.Close()
+					}
+					for range f.sub.C() { // closed, whatever it still holds
+					}
+					f.wg.Wait()
+					switch {
+					case stateName == "Drain waiting" && endName == "backend closes":
+						// The drain may be complete before the end is seen.
+					case e.err != nil:
+						require.ErrorIs(t, f.sub.Err(), e.err)
+					default:
+						require.NoError(t, f.sub.Err())
+					}
+					_, err := f.sub.Next(t.Context())
+					require.Error(t, err)
+					require.Zero(t, time.Since(start))
+					f.bus.Close()
+				}) // the bubble reports goroutines left behind
+			})
+		}
+	}
+}
+
+type fixture struct {
+	backend    *memory.Backend
+	bus        pubsub.Bus[int]
+	sub, block *pubsub.Subscription[int]
+	cancel     context.CancelFunc
+	wg         sync.WaitGroup
+}
+
+func newFixture(t *testing.T) *fixture {
+	f := &fixture{backend: memory.New()}
+	f.bus = pubsub.New(f.backend, ints{}, pubsub.WithBuffer(16), pubsub.WithLogger(slog.New(slog.DiscardHandler)))
+	ctx, cancel := context.WithCancel(context.Background())
+	f.cancel = cancel
+	t.Cleanup(cancel)
+	sub, err := f.bus.Subscribe(ctx, "t")
+	require.NoError(t, err)
+	f.sub = sub
+	return f
+}
+
+func (f *fixture) subscribe(opts ...pubsub.SubscribeOption) *pubsub.Subscription[int] {
+	s, err := f.bus.Subscribe(context.Background(), "t", opts...)
+	if err != nil {
+		panic(err)
+	}
+	return s
+}
+
+func (f *fixture) goes(work func()) { f.wg.Go(work) }
+
+func (f *fixture) publish(n int) {
+	for i := range n {
+		if f.bus.Publish(context.Background(), "t", i) != nil {
+			return
+		}
+	}
+}
+
+func (f *fixture) drain() {
+	for range f.sub.All() {
+	}
+}
+
+func (f *fixture) receive(c <-chan pubsub.Message[int]) {
+	for range c {
+	}
+}
+
+func TestDrainDeliversWhatIsQueued(t *testing.T) {
+	for name, read := range map[string]func(*pubsub.Subscription[int], func(int)){
+		"All": func(s *pubsub.Subscription[int], got func(int)) {
+			for m, err := range s.All() {
+				if err == nil {
+					got(m.Value)
+				}
+			}
+		},
+		"C": func(s *pubsub.Subscription[int], got func(int)) {
+			for m := range s.C() {
+				got(m.Value)
+			}
+		},
+		"Events": func(s *pubsub.Subscription[int], got func(int)) {
+			for e := range s.Events() {
+				got(e.Message.Value)
+			}
+		},
+		"Next": func(s *pubsub.Subscription[int], got func(int)) {
+			for {
+				e, err := s.Next(context.Background())
+				if err != nil {
+					return
+				}
+				got(e.Message.Value)
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				bus := pubsub.New(memory.New(), ints{}, pubsub.WithBuffer(128))
+				defer bus.Close()
+				s := subscribe(t, bus, "t")
+				for i := range 100 {
+					publish(t, bus, "t", i)
+				}
+				drained := make(chan error, 1)
+				go func() { drained <- s.Drain(context.Background()) }()
+				synctest.Wait()
+				publish(t, bus, "t", 1000) // too late
+				var got []int
+				read(s, func(n int) {
+					time.Sleep(time.Millisecond)
+					got = append(got, n)
+				})
+				require.NoError(t, <-drained)
+				require.NoError(t, s.Err())
+				require.Len(t, got, 100)
+				for i, n := range got {
+					require.Equal(t, i, n)
+				}
+			})
+		})
+	}
+	t.Run("nothing queued", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			backend := &script{}
+			bus := pubsub.New(backend, ints{})
+			defer bus.Close()
+			s := subscribe(t, bus, "t")
+			backend.stream(0).play(heartbeat()) // nobody needs to read that
+			require.NoError(t, s.Drain(t.Context()))
+			require.NoError(t, s.Err())
+		})
+	})
+	t.Run("overflow meanwhile", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			bus := pubsub.New(memory.New(), ints{}, pubsub.WithBuffer(4))
+			defer bus.Close()
+			s := subscribe(t, bus, "t")
+			publish(t, bus, "t", 1, 2, 3)
+			drained := make(chan error, 1)
+			go func() { drained <- s.Drain(context.Background()) }()
+			synctest.Wait()
+			publish(t, bus, "t", 4, 5, 6, 7, 8, 9, 10, 11, 12)
+			require.Equal(t, []string{"lost 3 overflow exact"}, next(t, s, 1), "only what was queued counts")
+			_, err := s.Next(t.Context())
+			require.ErrorIs(t, err, pubsub.ErrClosed)
+			require.NoError(t, <-drained)
+		})
+	})
+}
+
+func TestOneCursorForAllForms(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		bus := pubsub.New(memory.New(), ints{}, pubsub.WithBuffer(1000))
+		defer bus.Close()
+		s := subscribe(t, bus, "t")
+		publish(t, bus, "t", 1, 2, 3, 4, 5)
+		require.Equal(t, []string{"1"}, next(t, s, 1))
+		for m := range s.All() {
+			require.Equal(t, 2, m.Value)
+			require.Equal(t, []string{"3"}, next(t, s, 1), "Next inside All")
+			break
+		}
+		for m := range s.All() {
+			require.Equal(t, 4, m.Value)
+			break
+		}
+		require.Equal(t, 5, (<-s.C()).Value)
+	})
+	t.Run("in parallel, each event once", func(t *testing.T) {
+		bus := pubsub.New(memory.New(), ints{})
+		defer bus.Close()
+		s := subscribe(t, bus, "t", pubsub.Overflow(pubsub.Block))
+		const n = 20000
+		var mu sync.Mutex
+		seen := make([]int, n)
+		var count atomic.Int32
+		done := make(chan struct{})
+		got := func(v int) {
+			mu.Lock()
+			seen[v]++
+			mu.Unlock()
+			if count.Add(1) == n {
+				close(done)
+			}
+		}
+		var wg sync.WaitGroup
+		for range 3 {
+			wg.Go(func() {
+				for m := range s.All() {
+					got(m.Value)
+				}
+			})
+			wg.Go(func() {
+				for {
+					e, err := s.Next(context.Background())
+					if err != nil {
+						return
+					}
+					got(e.Message.Value)
+				}
+			})
+		}
+		wg.Go(func() {
+			for m := range s.C() {
+				got(m.Value)
+			}
+		})
+		for i := range n {
+			publish(t, bus, "t", i)
+		}
+		<-done
+		s.Close()
+		wg.Wait()
+		for i, k := range seen {
+			require.Equal(t, 1, k, "message %d", i)
+		}
+	})
+}
+
+func TestOverflowBlock(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		bus := pubsub.New(memory.New(), ints{}, pubsub.WithBuffer(4))
+		defer bus.Close()
+		free := subscribe(t, bus, "t")
+		slow := subscribe(t, bus, "t", pubsub.Overflow(pubsub.Block))
+		publish(t, bus, "t", 1, 2, 3, 4)
+		require.Equal(t, []string{"1", "2", "3", "4"}, next(t, free, 4))
+		unblocked := make(chan error, 1)
+		go func() { unblocked <- bus.Publish(context.Background(), "t", 5) }()
+		synctest.Wait()
+		require.Empty(t, unblocked, "the publisher waits")
+		require.Equal(t, []string{"5"}, next(t, free, 1), "the others do not")
+		require.Equal(t, []string{"1"}, next(t, slow, 1))
+		require.NoError(t, <-unblocked)
+
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		err := bus.Publish(ctx, "t", 6)
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+		require.Equal(t, []string{"2", "3", "4", "5"}, next(t, slow, 4))
+		publish(t, bus, "t", 7)
+		e, err := slow.Next(t.Context())
+		require.NoError(t, err)
+		require.Equal(t, "lost 1 overflow exact", show(e))
+		require.ErrorIs(t, e.Discontinuity, context.DeadlineExceeded)
+		require.Equal(t, pubsub.Position{Page: 1, Sequence: 5}, e.Discontinuity.After)
+		require.Equal(t, []string{"7"}, next(t, slow, 1))
+		require.Equal(t, []string{"6", "7"}, next(t, free, 2))
+
+		go func() { unblocked <- bus.Publish(context.Background(), "t", 8) }()
+		publish(t, bus, "t", 9, 10, 11)
+		synctest.Wait()
+		slow.Close() // lets publishers go
+		require.NoError(t, <-unblocked)
+		for i := range 100 {
+			publish(t, bus, "t", i)
+		}
+	})
+}
+
+func TestOverflowFail(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		bus := pubsub.New(memory.New(), ints{}, pubsub.WithBuffer(4))
+		defer bus.Close()
+		s := subscribe(t, bus, "t", pubsub.Overflow(pubsub.Fail))
+		publish(t, bus, "t", 1, 2, 3, 4)
+		require.Equal(t, []string{"1"}, next(t, s, 1))
+		publish(t, bus, "t", 5, 6, 7)
+		var got []string
+		for m, err := range s.All() {
+			var d *pubsub.Discontinuity
+			switch {
+			case errors.As(err, &d):
+				got = append(got, show(pubsub.Event[int]{Kind: pubsub.KindDiscontinuity, Discontinuity: d}))
+			case err != nil:
+				require.ErrorIs(t, err, pubsub.ErrOverflow)
+				got = append(got, "end")
+			default:
+				got = append(got, show(pubsub.Event[int]{Message: m}))
+			}
+		}
+		require.Equal(t, []string{"lost 6 overflow exact", "end"}, got)
+		require.ErrorIs(t, s.Err(), pubsub.ErrOverflow)
+		synctest.Wait()
+		require.Zero(t, bus.Stats().Streams)
+	})
+}
+
+func TestResumeAfter(t *testing.T) {
+	at := func(n int) pubsub.Position { return pubsub.Position{Page: 1, Sequence: uint64(n)} }
+	synctest.Test(t, func(t *testing.T) {
+		backend := &script{}
+		bus := pubsub.New(backend, ints{}, pubsub.WithBuffer(40))
+		defer bus.Close()
+		first := subscribe(t, bus, "t")
+		for i := 1; i <= 100; i++ {
+			if i == 80 {
+				backend.stream(0).play(gap(1, true)) // 80 is missing
+				continue
+			}
+			backend.stream(0).play(msg(i))
+		}
+		for _, from := range []int{61, 78} {
+			s := subscribe(t, bus, "t", pubsub.ResumeAfter(at(from)))
+			for i := from + 1; i <= 79; i++ {
+				require.Equal(t, at(i), message(t, s).Position)
+			}
+			require.Equal(t, []string{"lost 1 backend exact", "81"}, next(t, s, 2))
+			s.Close()
+		}
+		for _, from := range []int{79, 80} { // the missing one is a place, too
+			s := subscribe(t, bus, "t", pubsub.ResumeAfter(at(from)))
+			require.Equal(t, []string{"lost 1 backend exact", "81"}, next(t, s, 2))
+			s.Close()
+		}
+		s := subscribe(t, bus, "t", pubsub.ResumeAfter(at(100)))
+		backend.stream(0).play(msg(101))
+		require.Equal(t, []string{"101"}, next(t, s, 1))
+		require.Equal(t, 1, backend.opened(), "all from the ring")
+
+		subscribe(t, bus, "t", pubsub.ResumeAfter(at(5)))
+		subscribe(t, bus, "t", pubsub.ResumeAfter(at(105)))
+		subscribe(t, bus, "other", pubsub.ResumeAfter(at(7)))
+		require.Equal(t, []pubsub.Position{{}, at(5), at(105), at(7)}, backend.after)
+		first.Close()
+	})
+}
+
+func message(t *testing.T, s *pubsub.Subscription[int]) pubsub.Message[int] {
+	t.Helper()
+	e, err := s.Next(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, pubsub.KindMessage, e.Kind, show(e))
+	return e.Message
+}
+
+func TestCallbacks(t *testing.T) {
+	t.Run("in order, by every form", func(t *testing.T) {
+		forms := map[string]func(*pubsub.Subscription[int], func(int)){
+			"C": func(s *pubsub.Subscription[int], got func(int)) {
+				for m := range s.C() {
+					got(m.Value)
+				}
+			},
+			"All": func(s *pubsub.Subscription[int], got func(int)) {
+				for m, err := range s.All() {
+					if err == nil {
+						got(m.Value)
+					}
+				}
+			},
+			"Events": func(s *pubsub.Subscription[int], got func(int)) {
+				for e := range s.Events() {
+					if e.Kind == pubsub.KindMessage {
+						got(e.Message.Value)
+					}
+				}
+			},
+		}
+		for name, read := range forms {
+			t.Run(name, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					backend := &script{}
+					bus := pubsub.New(backend, ints{}, pubsub.WithBuffer(100))
+					defer bus.Close()
+					var lost, states, beats, values int
+					s := subscribe(t, bus, "t",
+						pubsub.OnDiscontinuity(func(d pubsub.Discontinuity) { lost += int(d.Lost) }),
+						pubsub.OnState(func(pubsub.StateChange) { states++ }),
+						pubsub.OnHeartbeat(func() { beats++ }))
+					var wg sync.WaitGroup
+					wg.Go(func() { read(s, func(n int) { values += n }) })
+					backend.stream(0).play(msg(1), gap(3, true), heartbeat(), msg(2), state(pubsub.Reconnecting), state(pubsub.Resumed), gap(4, true), msg(4))
+					synctest.Wait()
+					require.Equal(t, []int{7, 2, 1, 7}, []int{lost, states, beats, values})
+					s.Close()
+					wg.Wait()
+				})
+			})
+		}
+	})
+	t.Run("may close everything", func(t *testing.T) {
+		for name, end := range map[string]func(pubsub.Bus[int], *pubsub.Subscription[int]){
+			"Subscription.Close": func(_ pubsub.Bus[int], s *pubsub.Subscription[int]) { s.Close() },
+			"Bus.Close":          func(b pubsub.Bus[int], _ *pubsub.Subscription[int]) { b.Close() },
+			"both": func(b pubsub.Bus[int], s *pubsub.Subscription[int]) {
+				s.Close()
+				b.Close()
+				s.Close()
+			},
+			"expired Drain": func(_ pubsub.Bus[int], s *pubsub.Subscription[int]) {
+				ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+				defer cancel()
+				s.Drain(ctx)
+			},
+		} {
+			for _, form := range []string{"C", "All", "Next", "Events"} {
+				t.Run(name+"/"+form, func(t *testing.T) {
+					synctest.Test(t, func(t *testing.T) {
+						backend := &script{}
+						bus := pubsub.New(backend, ints{})
+						var s *pubsub.Subscription[int]
+						called := 0
+						s = subscribe(t, bus, "t", pubsub.OnDiscontinuity(func(pubsub.Discontinuity) {
+							called++
+							end(bus, s)
+						}))
+						done := make(chan struct{})
+						go func() {
+							defer close(done)
+							switch form {
+							case "C":
+								for range s.C() {
+								}
+							case "Events":
+								for range s.Events() {
+								}
+							case "All":
+								for range s.All() {
+								}
+							case "Next":
+								for {
+									if _, err := s.Next(context.Background()); err != nil {
+										return
+									}
+								}
+							}
+						}()
+						synctest.Wait()
+						backend.stream(0).play(gap(1, true))
+						<-done
+						require.Equal(t, 1, called)
+						bus.Close()
+					})
+				})
+			}
+		}
+	})
+	t.Run("panic ends that subscription only", func(t *testing.T) {
+		for _, form := range []string{"C", "All"} {
+			t.Run(form, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					backend := &script{}
+					var log bytes.Buffer
+					bus := pubsub.New(backend, ints{}, pubsub.WithLogger(slog.New(slog.NewTextHandler(&log, nil))))
+					defer bus.Close()
+					s := subscribe(t, bus, "t", pubsub.OnDiscontinuity(func(pubsub.Discontinuity) { panic("boo") }))
+					other := subscribe(t, bus, "t")
+					backend.stream(0).play(gap(1, true), msg(2))
+					if form == "C" {
+						_, open := <-s.C()
+						require.False(t, open)
+					} else {
+						var last error
+						for _, err := range s.All() {
+							last = err
+						}
+						require.ErrorContains(t, last, "boo", "All yields what failed")
+					}
+					require.ErrorContains(t, s.Err(), "callback panicked: boo")
+					require.Contains(t, log.String(), "boo")
+					require.Equal(t, []string{"lost 1 backend exact", "2"}, next(t, other, 2))
+				})
+			})
+		}
+	})
+}
+
+func TestPanicOfTheReaderPasses(t *testing.T) {
+	bus := pubsub.New(memory.New(), ints{})
+	defer bus.Close()
+	s := subscribe(t, bus, "t")
+	publish(t, bus, "t", 1, 2)
+	require.PanicsWithValue(t, "mine", func() {
+		for range s.All() {
+			panic("mine")
+		}
+	})
+	require.Equal(t, []string{"2"}, next(t, s, 1))
+}
+
+func TestUnobservedLossIsLoggedOncePerEpisode(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		backend := &script{}
+		var log bytes.Buffer
+		bus := pubsub.New(backend, ints{}, pubsub.WithLogger(slog.New(slog.NewTextHandler(&log, nil))))
+		defer bus.Close()
+		s := subscribe(t, bus, "t")
+		warnings := func() int { return bytes.Count(log.Bytes(), []byte("level=WARN")) }
+		backend.stream(0).play(msg(1), gap(1, true), msg(2), gap(1, true), msg(3))
+		c := s.C()
+		for range 3 {
+			<-c
+		}
+		synctest.Wait()
+		require.Equal(t, 1, warnings(), log.String())
+		backend.stream(0).play(gap(2, true), msg(9))
+		<-c
+		synctest.Wait()
+		require.Equal(t, 2, warnings())
+		observed := subscribe(t, bus, "t", pubsub.OnDiscontinuity(func(pubsub.Discontinuity) {})).C()
+		events := subscribe(t, bus, "t").Events()
+		s.Close()
+		backend.stream(0).play(gap(2, true), msg(10))
+		<-observed
+		<-events
+		require.Equal(t, 2, warnings())
+	})
+}
+
+func TestPipe(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		bus := pubsub.New(memory.New(), ints{})
+		s := subscribe(t, bus, "t")
+		in := make(chan int)
+		result := make(chan error, 1)
+		pipe := func(ctx context.Context) { go func() { result <- bus.Pipe(ctx, "t", in) }() }
+		pipe(t.Context())
+		for i := range 10 {
+			in <- i
+		}
+		close(in)
+		require.NoError(t, <-result)
+		require.Equal(t, []string{"0", "1", "2", "3", "4", "5", "6", "7", "8", "9"}, next(t, s, 10))
+
+		in = make(chan int)
+		ctx, cancel := context.WithCancel(t.Context())
+		pipe(ctx)
+		synctest.Wait()
+		cancel()
+		require.ErrorIs(t, <-result, context.Canceled)
+		in2 := make(chan int, 1)
+		in2 <- 1
+		require.ErrorIs(t, bus.Pipe(ctx, "t", in2), context.Canceled)
+		require.Len(t, in2, 1, "it takes nothing that it will not publish")
+
+		pipe(t.Context())
+		in <- -1
+		require.ErrorIs(t, <-result, pubsub.ErrCodec)
+		pipe(t.Context())
+		synctest.Wait()
+		bus.Close()
+		require.ErrorIs(t, <-result, pubsub.ErrClosed)
+	})
+}
+
+func TestObserverAndStats(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var published, received, discontinuities, states int
+		var took time.Duration
+		backend := &script{}
+		bus := pubsub.New(backend, ints{}, pubsub.WithBuffer(2), pubsub.WithObserver(pubsub.Observer{
+			Published:     func(_ context.Context, _ string, d time.Duration, err error) { published++; took += d },
+			Received:      func(string, pubsub.Position) { received++ },
+			Discontinuity: func(*pubsub.Discontinuity) { discontinuities++ },
+			State:         func(string, pubsub.StateChange) { states++ },
+		}))
+		s := subscribe(t, bus, "t")
+		publish(t, bus, "t", 1)
+		require.Error(t, bus.Publish(t.Context(), "t", -1))
+		st := &pubsub.StateChange{State: pubsub.Resumed, Downtime: time.Minute}
+		backend.stream(0).play(msg(1), msg(2), msg(3), pubsub.Frame{Kind: pubsub.KindState, State: st}, gap(4, true))
+		require.Equal(t, pubsub.SubscriptionStats{Topic: "t", State: *st, Lag: 3, MaxLag: 3}, s.Stats())
+		next(t, s, 5)
+		incidents := bus.Stats().Incidents // see TestIncidents
+		require.Equal(t, []int{2, 2, 2, 1}, []int{published, received, discontinuities, states})
+		want := pubsub.SubscriptionStats{Topic: "t", State: *st, Delivered: 2, MaxLag: 3, Lost: pubsub.Losses{Overflow: 1, Backend: 4}}
+		require.Equal(t, want, s.Stats())
+		require.Equal(t, pubsub.Stats{
+			Published: 1, PublishErrors: 1, Delivered: 2, Lost: want.Lost, Subscriptions: 1, Streams: 1, Reconnects: 1, Downtime: time.Minute,
+			Topics:    []pubsub.TopicStats{{Topic: "t", State: *st, Reconnects: 1, Downtime: time.Minute, Received: 3, Buffer: 2, Subscriptions: []pubsub.SubscriptionStats{want}}},
+			Incidents: incidents,
+		}, bus.Stats())
+		bus.Close()
+		require.Equal(t, pubsub.Stats{Published: 1, PublishErrors: 1, Delivered: 2, Lost: want.Lost, Reconnects: 1, Downtime: time.Minute, Incidents: incidents}, bus.Stats())
+	})
+}
+
+// A ctx that outlives its subscriptions must not keep them reachable.
+func TestEndedSubscriptionsLeaveTheirContext(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		backend := &script{}
+		bus := pubsub.New(backend, ints{})
+		defer bus.Close()
+		var watched atomic.Int32
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		ends := []func(*pubsub.Subscription[int], int){
+			func(s *pubsub.Subscription[int], _ int) { s.Close() },
+			func(s *pubsub.Subscription[int], _ int) { s.Drain(context.Background()) },
+			func(s *pubsub.Subscription[int], i int) { backend.stream(i).end <- errors.New("end"); s.Next(ctx) },
+			func(s *pubsub.Subscription[int], i int) { s.C(); backend.stream(i).end <- errors.New("end") },
+		}
+		for i, end := range ends {
+			s, err := bus.Subscribe(counted{ctx, &watched}, "t")
+			require.NoError(t, err)
+			require.EqualValues(t, 1, watched.Load())
+			end(s, i)
+			synctest.Wait()
+			require.Zero(t, watched.Load(), "end %d", i)
+		}
+	})
+}
+
+// counted counts the functions that wait for the end of a context.
+type counted struct {
+	context.Context
+	n *atomic.Int32
+}
+
+func (c counted) AfterFunc(f func()) (stop func() bool) {
+	c.n.Add(1)
+	inner := context.AfterFunc(c.Context, f)
+	return func() bool {
+		stopped := inner()
+		if stopped {
+			c.n.Add(-1)
+		}
+		return stopped
+	}
+}
+
+// Value hides the context inside, which package context would use instead.
+func (counted) Value(any) any { return nil }
+
+func TestJoiningDuringAnOutage(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		backend := &script{}
+		bus := pubsub.New(backend, ints{})
+		defer bus.Close()
+		subscribe(t, bus, "t")
+		backend.stream(0).play(state(pubsub.Reconnecting))
+		s := subscribe(t, bus, "t")
+		require.Equal(t, pubsub.Reconnecting, s.Stats().State.State)
+		backend.stream(0).play(state(pubsub.Resumed), msg(1))
+		require.Equal(t, []string{"reconnecting", "resumed", "1"}, next(t, s, 3))
+		require.Equal(t, []string{"2"}, func() []string {
+			late := subscribe(t, bus, "t")
+			backend.stream(0).play(msg(2))
+			return next(t, late, 1)
+		}(), "who joins later is told nothing")
+	})
+}
+
+func TestStatsNeverDecrease(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		backend := &script{}
+		bus := pubsub.New(backend, ints{})
+		s := subscribe(t, bus, "t")
+		backend.stream(0).play(msg(1), gap(2, true), msg(4), msg(5))
+		next(t, s, 3)
+		backend.stream(0).end <- pubsub.ErrPermissionDenied
+		synctest.Wait()
+		st := bus.Stats()
+		require.EqualValues(t, 2, st.Delivered)
+		require.EqualValues(t, 2, st.Lost.Total())
+		require.Equal(t, 1, st.Subscriptions, "it still reads what is queued")
+		require.Zero(t, st.Streams)
+		next(t, s, 1)
+		_, err := s.Next(t.Context())
+		require.ErrorIs(t, err, pubsub.ErrPermissionDenied)
+		st = bus.Stats()
+		require.EqualValues(t, 3, st.Delivered)
+		require.Zero(t, st.Subscriptions)
+		require.Empty(t, st.Topics)
+
+		s = subscribe(t, bus, "t")
+		backend.stream(1).play(msg(1))
+		backend.stream(1).end <- pubsub.ErrPermissionDenied
+		synctest.Wait()
+		bus.Close()
+		_, err = s.Next(t.Context())
+		require.ErrorIs(t, err, pubsub.ErrClosed, "Close ends those, too")
+	})
+}

@@ -1,0 +1,313 @@
+package pubsub
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime"
+	"sync/atomic"
+	"time"
+)
+
+// topicKey tells apart the shared streams of a bus. Those who asked for
+// back-pressure have one of their own, so that they never stall the others.
+type topicKey struct {
+	name  string
+	block bool
+}
+
+// topic is one upstream stream and its local subscribers. Its goroutine runs
+// from the first subscription until the stream has ended.
+type topic[T any] struct {
+	bus     *bus[T]
+	name    string
+	block   bool // a full ring makes the stream wait
+	private bool // not in bus.topics
+	ring    *ring[T]
+
+	ctx     context.Context // the stream's life
+	cancel  context.CancelFunc
+	opened  chan struct{} // closed when the backend's Subscribe returned; then
+	openErr error         // tells how
+	done    chan struct{} // closed when the goroutine is gone
+	ended   atomic.Bool   // Receive has returned
+
+	stats streamStats
+
+	// Guarded by bus.mu.
+	finished    bool // the goroutine is done
+	subscribers int
+	linger      *time.Timer
+}
+
+// attach joins s to its topic, which it opens if need be.
+func (b *bus[T]) attach(s *Subscription[T], name string) error {
+	key := topicKey{name, s.cfg.policy == Block}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.closed.Load() {
+		return errBusClosed
+	}
+	var at uint64 // where s starts
+	t := b.topics[key]
+	switch {
+	case s.cfg.private:
+		t = nil
+	case t == nil:
+	case s.cfg.resume:
+		i, ok := t.ring.locate(s.cfg.after)
+		if !ok || key.block {
+			t = nil // the ring does not reach back that far
+		}
+		at = i
+	default:
+		at = t.ring.head.Load()
+	}
+	if t == nil {
+		t = b.open(key, s.cfg)
+		at = 0
+	}
+	s.join(t, at)
+	t.subscribers++
+	if t.linger != nil {
+		t.linger.Stop()
+		t.linger = nil
+	}
+	return nil
+}
+
+// open starts a stream. b.mu is held.
+func (b *bus[T]) open(key topicKey, cfg subscribeConfig) *topic[T] {
+	t := &topic[T]{
+		bus:     b,
+		name:    key.name,
+		block:   key.block,
+		private: cfg.private || cfg.resume,
+		ring:    newRing[T](b.cfg.buffer, b.decodeOnce, key.block),
+		opened:  make(chan struct{}),
+		done:    make(chan struct{}),
+	}
+	t.ctx, t.cancel = context.WithCancel(context.Background())
+	b.listed[t] = struct{}{}
+	if !t.private {
+		b.topics[key] = t
+	}
+	go t.run(cfg.after)
+	return t
+}
+
+// run is the topic's goroutine.
+func (t *topic[T]) run(after Position) {
+	defer close(t.done)
+	defer t.bus.finished(t)
+	defer t.cancel()
+	stream, err := t.bus.backend.Subscribe(t.ctx, t.name, after)
+	if err == nil && isNil(stream) {
+		err = fmt.Errorf("%w: the backend's Subscribe returned no Stream", ErrUnavailable)
+	}
+	if err != nil {
+		t.bus.close(t)
+		t.openErr = err
+		close(t.opened)
+		return
+	}
+	close(t.opened)
+	err = stream.Receive(t.deliver)
+	t.ended.Store(true)
+	t.bus.close(t) // before anybody hears of the end and subscribes anew
+	if err == nil && t.ctx.Err() == nil {
+		err = fmt.Errorf("%w: the backend ended the stream without a reason", ErrUnavailable)
+	}
+	if err != nil {
+		t.bus.incidents.add(Incident{Topic: t.name, Err: err})
+	}
+	t.ring.end(err)
+}
+
+// close has later subscriptions open a stream of their own.
+func (b *bus[T]) close(t *topic[T]) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.unshare(t)
+}
+
+// finished is told that a topic's goroutine is done.
+func (b *bus[T]) finished(t *topic[T]) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	t.finished = true
+	b.unlist(t)
+}
+
+// unlist takes a topic out of the books that has neither a stream nor a
+// subscription that still reads what is queued. b.mu is held.
+func (b *bus[T]) unlist(t *topic[T]) {
+	if t.finished && t.subscribers == 0 {
+		delete(b.listed, t)
+		b.gone.add(t.stats.snapshot())
+	}
+}
+
+// unshare keeps later subscriptions from joining t. b.mu is held.
+func (b *bus[T]) unshare(t *topic[T]) {
+	key := topicKey{t.name, t.block}
+	if b.topics[key] == t {
+		delete(b.topics, key)
+	}
+	if t.linger != nil {
+		t.linger.Stop()
+		t.linger = nil
+	}
+}
+
+// detach takes s out of its topic, and ends the topic with its last one.
+func (b *bus[T]) detach(s *Subscription[T]) {
+	t := s.topic
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	t.ring.leave(s)
+	b.past.add(s.counted())
+	t.subscribers--
+	switch {
+	case t.subscribers > 0:
+	case t.finished:
+		b.unlist(t)
+	case t.private, b.cfg.linger == 0, b.closed.Load():
+		b.unshare(t)
+		t.cancel()
+	default:
+		t.linger = time.AfterFunc(b.cfg.linger, func() { b.expire(t) })
+	}
+}
+
+// expire ends a topic that nobody joined while it lingered.
+func (b *bus[T]) expire(t *topic[T]) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if t.subscribers == 0 {
+		b.unshare(t)
+		t.cancel()
+	}
+}
+
+// awaitEnd waits for the topic's goroutine, if the topic is ending.
+func (t *topic[T]) awaitEnd() {
+	if t.ctx.Err() != nil {
+		<-t.done
+	}
+}
+
+// deliver takes the next frame of the stream; see Stream.
+func (t *topic[T]) deliver(ctx context.Context, f Frame) error {
+	if t.ended.Load() {
+		return nil
+	}
+	switch f.Kind {
+	case KindMessage:
+		return t.message(ctx, &f)
+	case KindDiscontinuity:
+		d := Discontinuity{Cause: CauseBackend}
+		if f.Discontinuity != nil {
+			d = *f.Discontinuity
+		}
+		d.Topic = t.name
+		t.lose(&d)
+	case KindState:
+		if f.State != nil {
+			t.stats.changed(*f.State)
+			t.bus.incidents.add(Incident{Topic: t.name, State: f.State})
+			t.ring.note(note{kind: f.Kind, state: f.State})
+		}
+	case KindHeartbeat:
+		t.ring.note(note{kind: f.Kind})
+	}
+	return nil
+}
+
+func (t *topic[T]) message(ctx context.Context, f *Frame) error {
+	if t.block && t.ring.full() {
+		if err := t.waitForRoom(ctx); err != nil {
+			t.lose(&Discontinuity{
+				Topic: t.name, Cause: CauseOverflow, After: before(f.Position), Resume: behind(f.Position), Lost: 1, Exact: true,
+				Err: fmt.Errorf("%w: %w", ErrOverflow, err)})
+			return err
+		}
+	}
+	var value T
+	if t.bus.decodeOnce {
+		var err error
+		if value, err = t.bus.decode(f.Payload); err != nil {
+			t.lose(undecodable(t.name, f.Payload, f.Position, err))
+			return nil
+		}
+	}
+	// Field by field into the ring: a slot made here and copied there is twice
+	// the work.
+	seg, i := t.ring.tailSegment()
+	s := &seg.slots[i]
+	if t.bus.decodeOnce {
+		seg.values[i] = value
+	} else {
+		s.payload = f.Payload
+	}
+	s.publisher, s.pos = f.Publisher, f.Position
+	t.ring.append()
+	return nil
+}
+
+// lose adds a hole to the stream.
+func (t *topic[T]) lose(d *Discontinuity) {
+	t.bus.incidents.discontinuity(d)
+	t.ring.note(note{kind: KindDiscontinuity, discontinuity: d})
+}
+
+func undecodable(topic string, p Payload, at Position, err error) *Discontinuity {
+	return &Discontinuity{
+		Topic: topic, Cause: CauseDecode, After: before(at), Resume: behind(at), Lost: 1, Exact: true,
+		Payload: &p, Err: err,
+	}
+}
+
+// before and behind are the neighbours of a numbered message.
+func before(p Position) Position {
+	if p.Sequence > 0 {
+		p.Sequence--
+	}
+	return p
+}
+
+func behind(p Position) Position {
+	if !p.IsZero() {
+		p.Sequence++
+	}
+	return p
+}
+
+// waitForRoom blocks the stream until all subscriptions are less than a full
+// ring behind.
+func (t *topic[T]) waitForRoom(ctx context.Context) error {
+	for range yields {
+		runtime.Gosched() // readers are likely at it
+		if t.ring.laggard() == nil {
+			return nil
+		}
+	}
+	for {
+		s := t.ring.laggard()
+		if s == nil {
+			return nil
+		}
+		enough := t.ring.head.Load() - t.ring.capacity + 1
+		s.notifyAt.Store(enough)
+		if s.cursor.Load() >= enough {
+			continue // it got there before it could see notifyAt
+		}
+		select {
+		case <-t.ring.freed:
+		case <-t.ctx.Done():
+			return errors.Join(ErrClosed, t.ctx.Err())
+		case <-ctx.Done():
+			return contextError(ctx)
+		}
+	}
+}
