@@ -32,6 +32,41 @@ func ExampleOnDiscontinuity() {
 	// wine
 }
 
+// OnState tells a program that it works with old data, and since when. Here a
+// test breaks the connection.
+func ExampleOnState() {
+	backend := memory.New(memory.WithHistory(10))
+	bus := pubsub.New(backend, codec.String())
+	defer bus.Close()
+	sub := mustSubscribe(bus, "orders", pubsub.OnState(func(s pubsub.StateChange) {
+		fmt.Println(s.State, s.Err)
+	}))
+
+	backend.Disconnect(errors.New("cable cut"))
+	mustPublish(bus, "orders", "tea") // accepted: others still reach the service
+	backend.Reconnect()
+	fmt.Println((<-sub.C()).Value)
+	// Output:
+	// reconnecting cable cut
+	// resumed <nil>
+	// tea
+}
+
+// OnHeartbeat shows that a quiet stream is alive.
+func ExampleOnHeartbeat() {
+	backend := memory.New()
+	bus := pubsub.New(backend, codec.String())
+	defer bus.Close()
+	sub := mustSubscribe(bus, "orders", pubsub.OnHeartbeat(func() { fmt.Println("alive") }))
+
+	backend.Heartbeat()
+	mustPublish(bus, "orders", "tea")
+	fmt.Println((<-sub.C()).Value)
+	// Output:
+	// alive
+	// tea
+}
+
 // A message that the codec cannot decode is a discontinuity that carries the
 // payload. The stream goes on.
 func ExampleDiscontinuity() {
@@ -224,7 +259,9 @@ func ExampleWithLogger() {
 // An Observer sees what happens on all topics of a bus.
 func ExampleObserver() {
 	bus := pubsub.New(memory.New(), codec.String(), pubsub.WithBuffer(2), pubsub.WithObserver(pubsub.Observer{
-		Published:     func(_ context.Context, topic string, _ time.Duration, err error) { fmt.Println("published to", topic, err) },
+		Published: func(_ context.Context, topic string, _ time.Duration, err error) {
+			fmt.Println("published to", topic, err)
+		},
 		Received:      func(topic string, p pubsub.Position) { fmt.Println("received", topic, p) },
 		Discontinuity: func(d *pubsub.Discontinuity) { fmt.Println("lost", d.Topic, d.Lost) },
 	}))

@@ -11,6 +11,10 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/topicbus/pubsub"
+	"github.com/topicbus/pubsub/backend/memory"
+	"github.com/topicbus/pubsub/codec"
 )
 
 // row is a line of the summary.
@@ -118,6 +122,19 @@ func TestInterruptDrains(t *testing.T) {
 			require.Positive(t, r.delivered, "%s on %s", r.subscriber, r.topic)
 			require.Less(t, r.published, 123, r.topic)
 		}
+	})
+}
+
+func TestPublishStopsWhenAPipeFails(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		backend := memory.New()
+		backend.FailPublishes(1, pubsub.ErrUnavailable)
+		bus := pubsub.New(backend, codec.JSON[Quote]())
+		defer bus.Close()
+		quotes, err := readQuotes()
+		require.NoError(t, err)
+		require.ErrorIs(t, publish(t.Context(), bus, quotes, time.Second), pubsub.ErrUnavailable)
+		require.Less(t, bus.Stats().Published, uint64(len(quotes)), "not the rest of the quotes")
 	})
 }
 
