@@ -28,6 +28,7 @@ func startPump[T, E any](s *Subscription[T], ch chan E, messagesOnly bool, into 
 	}
 	p := &pump{done: make(chan struct{}), messagesOnly: messagesOnly, stop: func() { s.kill(nil) }}
 	s.pumps = append(s.pumps, p)
+	s.running++
 	s.topic.bus.pumps.add(p)
 	send := func(e E) bool {
 		select {
@@ -44,10 +45,19 @@ func startPump[T, E any](s *Subscription[T], ch chan E, messagesOnly bool, into 
 	}
 	go func() {
 		defer s.topic.bus.pumps.remove(p)
+		defer s.stopped()
 		defer close(p.done)
 		defer close(ch)
 		_ = s.readInto(into(send), &view[T]{batch: s.batch(), pump: p}, nil) // Err tells
 	}()
+}
+
+// stopped is told that a pump is done reading.
+func (s *Subscription[T]) stopped() {
+	s.mu.Lock()
+	s.running--
+	s.mu.Unlock()
+	s.unwatch()
 }
 
 // waitPumps returns when the subscription's goroutines are gone, or inside a

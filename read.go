@@ -231,7 +231,11 @@ func (s *Subscription[T]) nextNote() *note {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if dropped := r.notes.dropped.mark(); s.read.seq < dropped.seq {
-		s.missed(dropped, r.notes.state, Discontinuity{Cause: CauseBackend, After: s.last})
+		d := Discontinuity{Cause: CauseBackend}
+		if s.lastAt == s.cursor.Load() {
+			d.After = s.last
+		}
+		s.missed(dropped, r.notes.state, d)
 		return nil
 	}
 	if n := r.notes.after(s.read.seq); n != nil && n.seq <= s.limitSeq {

@@ -34,21 +34,22 @@ type Subscription[T any] struct {
 	done   chan struct{} // closed when the subscription ended, whyever
 	killed chan struct{} // closed when it ended and nothing more may be handed out
 
-	mu       sync.Mutex // guards what follows; nothing foreign is called under it
-	err      error
-	read     mark     // how far the notes were read
-	pending  []note   // made by an overflow, to be handed out before anything else
-	limit    uint64   // reading ends at this index ...
-	limitSeq uint64   // ... and behind this note, ...
-	limitErr error    // ... with this error
-	last     Position // of the message before index lastAt
-	lastAt   uint64
-	counts   counts
-	episode  bool // an unobserved discontinuity was logged, and no end of it seen
-	channel  chan Message[T]
-	events   chan Event[T]
-	pumps    []*pump
-	unwatch  func() bool // stops watching the ctx of Subscribe
+	mu        sync.Mutex // guards what follows; nothing foreign is called under it
+	err       error
+	read      mark     // how far the notes were read
+	pending   []note   // made by an overflow, to be handed out before anything else
+	limit     uint64   // reading ends at this index ...
+	limitSeq  uint64   // ... and behind this note, ...
+	limitErr  error    // ... with this error
+	last      Position // of the message before index lastAt
+	lastAt    uint64
+	counts    counts
+	episode   bool // an unobserved discontinuity was logged, and no end of it seen
+	channel   chan Message[T]
+	events    chan Event[T]
+	pumps     []*pump
+	running   int         // pumps that run
+	stopWatch func() bool // stops watching the ctx of Subscribe
 }
 
 const noLimit = ^uint64(0)
@@ -238,6 +239,7 @@ func (s *Subscription[T]) finish(err error) {
 	s.waiter.ring()
 	s.topic.bus.detach(s)
 	close(s.done)
+	s.unwatch()
 }
 
 // kill ends the subscription at once: nothing more is handed out.
@@ -249,9 +251,6 @@ func (s *Subscription[T]) kill(err error) {
 		return
 	}
 	close(s.killed)
-	if s.unwatch != nil {
-		s.unwatch()
-	}
 }
 
 // join places s in t, before the message with index at.
@@ -275,8 +274,16 @@ func (s *Subscription[T]) watch(ctx context.Context) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if !s.isKilled() {
-		s.unwatch = context.AfterFunc(ctx, func() { s.kill(contextError(ctx)) })
+	s.stopWatch = context.AfterFunc(ctx, func() { s.kill(contextError(ctx)) })
+}
+
+// unwatch stops what watch began, when the subscription has ended and no
+// goroutine of it is left that the end of ctx would have to stop.
+func (s *Subscription[T]) unwatch() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.stopWatch != nil && s.ended.Load() && s.running == 0 {
+		s.stopWatch()
 	}
 }
 
