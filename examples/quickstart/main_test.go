@@ -76,7 +76,7 @@ func TestMemory(t *testing.T) {
 // Over TCP nothing is in step, but the law is the same.
 func TestMomento(t *testing.T) {
 	var out strings.Builder
-	require.NoError(t, run(t.Context(), strings.Fields("-backend momento -local"), &out, io.Discard))
+	require.NoError(t, run(t.Context(), strings.Fields("-backend momento -local -every 500us"), &out, io.Discard))
 	rows := summary(t, out.String())
 	requireNothingUnaccounted(t, rows)
 	require.Contains(t, out.String(), "560 quotes published")
