@@ -88,7 +88,7 @@ func TestHolesAreShownInPlace(t *testing.T) {
 		var out strings.Builder
 		require.NoError(t, run(t.Context(), nil, &out, io.Discard))
 		stretch := regexp.MustCompile(`^slow: 1/(\d+) to 1/(\d+) received$`)
-		hole := regexp.MustCompile(`^slow: .* (\d+) messages lost \(overflow\) after 1/(\d+), resuming at 1/(\d+)`)
+		hole := regexp.MustCompile(`^slow: .* (\d+) messages? lost \(overflow\) after 1/(\d+), resuming at 1/(\d+)`)
 		number := func(s string) int { n, _ := strconv.Atoi(s); return n }
 		next, holes := 1, 0
 		for line := range strings.Lines(out.String()) {
@@ -118,8 +118,8 @@ func TestInterruptDrains(t *testing.T) {
 		require.Less(t, time.Since(start), 600*time.Millisecond, "the end does not wait for the slow reader's stalls")
 		rows := summary(t, out.String())
 		requireNothingUnaccounted(t, rows)
+		require.NotContains(t, out.String(), "Jan 0001", "nothing is found where nothing came")
 		for _, r := range rows {
-			require.Positive(t, r.delivered, "%s on %s", r.subscriber, r.topic)
 			require.Less(t, r.published, 123, r.topic)
 		}
 	})
