@@ -118,6 +118,7 @@ func TestInterruptDrains(t *testing.T) {
 		require.Less(t, time.Since(start), 600*time.Millisecond, "the end does not wait for the slow reader's stalls")
 		rows := summary(t, out.String())
 		requireNothingUnaccounted(t, rows)
+		require.Positive(t, rows[0].delivered, "what came before the interrupt")
 		require.NotContains(t, out.String(), "Jan 0001", "nothing is found where nothing came")
 		for _, r := range rows {
 			require.Less(t, r.published, 123, r.topic)
