@@ -38,5 +38,6 @@
 // server: with request-id naming the session that counts are kept for,
 // return-error, error-rpcs and error-count make calls fail, delay-ms,
 // delay-rpcs and delay-count make them wait, and stream-error,
-// stream-error-rpcs and stream-error-message-limit end streams.
+// stream-error-rpcs and stream-error-message-limit end streams in place of the
+// message that would exceed the limit.
 package momentotest

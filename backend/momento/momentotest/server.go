@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/momentohq/client-sdk-go/auth"
@@ -39,6 +40,7 @@ type Server struct {
 	topics map[topicKey]*Topic
 
 	life     sync.Mutex // makes the methods that follow take turns
+	started  bool // for the first time, that is
 	closed   bool
 	acceptor *acceptor      // nil while stopped
 	serving  *grpc.Server   // gets the new connections
@@ -208,13 +210,25 @@ var errClosed = errors.New("momentotest: the server is closed")
 // or before s is shared.
 func (s *Server) start() error {
 	ln, err := net.Listen("tcp", s.addr)
+	for wait := addressWait; errors.Is(err, syscall.EADDRINUSE) && wait > 0 && s.started; wait -= addressPoll {
+		time.Sleep(addressPoll)
+		ln, err = net.Listen("tcp", s.addr)
+	}
 	if err != nil {
 		return fmt.Errorf("momentotest: cannot listen: %w", err)
 	}
+	s.started = true
 	s.acceptor = accept(ln, &s.network)
 	s.serve()
 	return nil
 }
+
+// While a server is stopped, any connection of this machine may be given its
+// port as the local one. A restart waits for such a connection to end.
+const (
+	addressWait = 2 * time.Second
+	addressPoll = 10 * time.Millisecond
+)
 
 // serve hands the new connections to a new gRPC server.
 func (s *Server) serve() {
@@ -261,7 +275,8 @@ func (s *Server) stop() {
 }
 
 // Restart brings the server back on the same address, after a Stop or by
-// stopping it. The error says why the address cannot be listened on.
+// stopping it. If the address was taken meanwhile, it waits up to 2 s for it.
+// The error says why the address cannot be listened on.
 func (s *Server) Restart() error {
 	s.life.Lock()
 	defer s.life.Unlock()

@@ -283,6 +283,25 @@ func TestStopAndRestart(t *testing.T) {
 	require.ErrorIs(t, srv.Restart(), errClosed)
 }
 
+func TestRestartWaitsForItsAddress(t *testing.T) {
+	t.Parallel()
+	srv := newServer(t)
+	srv.Stop()
+	other, err := net.Listen("tcp", srv.Addr())
+	require.NoError(t, err)
+	restarted := make(chan error, 1)
+	go func() { restarted <- srv.Restart() }()
+	time.Sleep(50 * time.Millisecond) // let it find the address taken
+	require.NoError(t, other.Close())
+	require.NoError(t, <-restarted)
+
+	// A new server does not wait.
+	start := time.Now()
+	_, err = NewServer(WithAddr(srv.Addr()))
+	require.ErrorContains(t, err, "in use")
+	require.Less(t, time.Since(start), addressWait)
+}
+
 func TestClose(t *testing.T) {
 	t.Parallel()
 	ctx, srv := testContext(t), newServer(t)

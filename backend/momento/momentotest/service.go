@@ -54,10 +54,10 @@ func (s *Server) servePublish(_ any, ctx context.Context, decode func(any) error
 		return nil, status.Error(codes.InvalidArgument, "a message needs a value")
 	}
 	value := r.Get(s.wire.publish.value).Message()
-	if size, limit := s.wire.size(value), s.cfg.maxPayload; limit > 0 && size > limit {
+	if limit := s.cfg.maxPayload; limit > 0 && s.wire.size(value) > limit {
 		return reply(ctx, &Failure{
 			Code:    codes.ResourceExhausted,
-			Message: fmt.Sprintf("Message of %d bytes exceeds the request limit of %d", size, limit),
+			Message: fmt.Sprintf("Message of %d bytes exceeds the request limit of %d", s.wire.size(value), limit),
 			Reason:  ReasonRequestSize,
 		})
 	}

@@ -140,14 +140,13 @@ func (st *stream) step(e entry) error {
 		}
 		return nil
 	}
+	if end := st.control.streamEnd; end != nil && st.sent.Load() >= st.control.streamLimit {
+		return end.err()
+	}
 	if err := st.SendMsg(e.frame); err != nil {
 		return err
 	}
-	sent := st.sent.Add(1)
+	st.sent.Add(1)
 	st.topic.srv.watch.changed()
-	if end := st.control.streamEnd; end != nil && sent >= st.control.streamLimit {
-		st.SetTrailer(end.trailer())
-		return end.err()
-	}
 	return nil
 }

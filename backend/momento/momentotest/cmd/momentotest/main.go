@@ -9,6 +9,7 @@ import (
 	"context"
 	"flag"
 	"fmt"
+	"io"
 	"os"
 	"os/signal"
 	"strings"
@@ -23,19 +24,19 @@ func main() {
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	if err := run(ctx, *addr, *caches); err != nil {
+	if err := run(ctx, os.Stdout, *addr, *caches); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
 }
 
-func run(ctx context.Context, addr, caches string) error {
+func run(ctx context.Context, out io.Writer, addr, caches string) error {
 	names := strings.FieldsFunc(caches, func(r rune) bool { return r == ',' })
 	srv, err := momentotest.NewServer(momentotest.WithAddr(addr), momentotest.WithCaches(names...))
 	if err != nil {
 		return err
 	}
-	fmt.Println("listening on", srv.Addr())
+	fmt.Fprintln(out, "listening on", srv.Addr())
 	<-ctx.Done()
 	return srv.Close()
 }
