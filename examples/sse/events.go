@@ -61,7 +61,7 @@ func events(feeds map[string]*feed) http.HandlerFunc {
 		// At different times, so that a restart does not bring all viewers
 		// back in the same moment.
 		fmt.Fprintf(&v.out, "retry: %d\n\n", 1000+rand.IntN(2000))
-		v.state(f.now()) // it may have changed before the viewer came
+		v.state(f.state()) // which may have changed before the viewer came
 		if gap != nil {
 			v.gap(gap)
 		}

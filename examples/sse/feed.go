@@ -33,17 +33,14 @@ type feed struct {
 
 	mu     sync.Mutex
 	recent []pubsub.Position // of the newest messages, at most replay
-	state  pubsub.StateChange
 }
 
 func openFeed(ctx context.Context, bus pubsub.Bus[Quote], topic string) (*feed, error) {
-	f := &feed{bus: bus, topic: topic}
-	sub, err := bus.Subscribe(ctx, topic, pubsub.OnState(f.changed))
+	sub, err := bus.Subscribe(ctx, topic)
 	if err != nil {
 		return nil, err
 	}
-	f.sub = sub
-	return f, nil
+	return &feed{bus: bus, topic: topic, sub: sub}, nil
 }
 
 // run follows the topic. It returns nil after the end of openFeed's ctx, and
@@ -69,12 +66,6 @@ func (f *feed) received(at pubsub.Position) {
 		f.recent = f.recent[1:] // append moves the rest to new memory now and then
 	}
 	f.recent = append(f.recent, at)
-}
-
-func (f *feed) changed(s pubsub.StateChange) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.state = s
 }
 
 // view subscribes a viewer who has seen everything up to after, or who is new
@@ -111,9 +102,13 @@ func (f *feed) resume(after pubsub.Position) (start pubsub.Position, gap *pubsub
 
 var errTooLongAway = errors.New("the viewer was away for too long")
 
-// now returns the state of the topic's stream.
-func (f *feed) now() pubsub.StateChange {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return f.state
+// state returns the state of the topic's stream. A viewer that asks behind its
+// subscription misses no change: it is told of those that come later.
+func (f *feed) state() pubsub.StateChange {
+	for _, t := range f.bus.Stats().Topics {
+		if t.Topic == f.topic {
+			return t.State
+		}
+	}
+	return pubsub.StateChange{}
 }
