@@ -15,7 +15,7 @@ const seen = restore() ?? {
   gaps: [],      // the newest first
 };
 
-let source, link = "connecting", upstream = "connected";
+let source, link = "connecting", upstream = "connected", rendering = false;
 
 connect();
 render();
@@ -72,7 +72,6 @@ function gap(g) {
 }
 
 // render shows seen, at most once per frame however much arrives.
-let rendering = false;
 function render() {
   if (rendering) return;
   rendering = true;
@@ -132,7 +131,7 @@ function trend(points) {
 }
 
 function gapLine(g) {
-  const count = g.exact ? g.lost : g.lost > 0 ? "at least " + g.lost : "an unknown number of";
+  const count = g.exact ? g.lost : g.lost > 0 ? "At least " + g.lost : "An unknown number of";
   const li = element("li", { textContent: `${count} ${g.exact && g.lost === 1 ? "message" : "messages"} missing (${g.cause})` });
   li.append(element("span", { textContent: `after ${g.after} · ${g.at}` }));
   return li;
