@@ -82,7 +82,7 @@ func (b *bus[T]) open(key topicKey, cfg subscribeConfig) *topic[T] {
 		name:    key.name,
 		block:   key.block,
 		private: cfg.private || cfg.resume,
-		ring:    newRing[T](b.cfg.buffer, key.block),
+		ring:    newRing[T](b.cfg.buffer, b.decodeOnce, key.block),
 		opened:  make(chan struct{}),
 		done:    make(chan struct{}),
 	}
@@ -115,6 +115,9 @@ func (t *topic[T]) run(after Position) {
 	t.bus.forget(t) // before anybody hears of the end and subscribes anew
 	if err == nil && t.ctx.Err() == nil {
 		err = fmt.Errorf("%w: the backend ended the stream without a reason", ErrUnavailable)
+	}
+	if err != nil {
+		t.bus.incidents.add(Incident{Topic: t.name, Err: err})
 	}
 	t.ring.end(err)
 }
@@ -189,10 +192,11 @@ func (t *topic[T]) deliver(ctx context.Context, f Frame) error {
 			d = *f.Discontinuity
 		}
 		d.Topic = t.name
-		t.ring.note(note{kind: f.Kind, discontinuity: &d})
+		t.lose(&d)
 	case KindState:
 		if f.State != nil {
 			t.stats.changed(*f.State)
+			t.bus.incidents.add(Incident{Topic: t.name, State: f.State})
 			t.ring.note(note{kind: f.Kind, state: f.State})
 		}
 	case KindHeartbeat:
@@ -204,9 +208,9 @@ func (t *topic[T]) deliver(ctx context.Context, f Frame) error {
 func (t *topic[T]) message(ctx context.Context, f *Frame) error {
 	if t.block && t.ring.full() {
 		if err := t.waitForRoom(ctx); err != nil {
-			t.ring.note(note{kind: KindDiscontinuity, discontinuity: &Discontinuity{
+			t.lose(&Discontinuity{
 				Topic: t.name, Cause: CauseOverflow, After: before(f.Position), Resume: behind(f.Position), Lost: 1, Exact: true,
-				Err: fmt.Errorf("%w: %w", ErrOverflow, err)}})
+				Err: fmt.Errorf("%w: %w", ErrOverflow, err)})
 			return err
 		}
 	}
@@ -214,21 +218,28 @@ func (t *topic[T]) message(ctx context.Context, f *Frame) error {
 	if t.bus.decodeOnce {
 		var err error
 		if value, err = t.bus.decode(f.Payload); err != nil {
-			t.ring.note(note{kind: KindDiscontinuity, discontinuity: undecodable(t.name, f.Payload, f.Position, err)})
+			t.lose(undecodable(t.name, f.Payload, f.Position, err))
 			return nil
 		}
 	}
 	// Field by field into the ring: a slot made here and copied there is twice
 	// the work.
-	s := t.ring.tailSlot()
+	seg, i := t.ring.tailSegment()
+	s := &seg.slots[i]
 	if t.bus.decodeOnce {
-		s.value = value
+		seg.values[i] = value
 	} else {
 		s.payload = f.Payload
 	}
 	s.publisher, s.pos = f.Publisher, f.Position
 	t.ring.append()
 	return nil
+}
+
+// lose adds a hole to the stream.
+func (t *topic[T]) lose(d *Discontinuity) {
+	t.bus.incidents.discontinuity(d)
+	t.ring.note(note{kind: KindDiscontinuity, discontinuity: d})
 }
 
 func undecodable(topic string, p Payload, at Position, err error) *Discontinuity {

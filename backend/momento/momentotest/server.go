@@ -40,7 +40,7 @@ type Server struct {
 	topics map[topicKey]*Topic
 
 	life     sync.Mutex // makes the methods that follow take turns
-	started  bool // for the first time, that is
+	started  bool       // for the first time, that is
 	closed   bool
 	acceptor *acceptor      // nil while stopped
 	serving  *grpc.Server   // gets the new connections
