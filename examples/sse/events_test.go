@@ -218,9 +218,9 @@ func TestOutageIsBridged(t *testing.T) {
 			"who comes during an outage is told of it")
 
 		s.Reconnect()
+		require.Contains(t, v.next(t).data, `"resumed"`)
 		require.Equal(t, quote(2, 0), v.next(t))
 		require.Equal(t, quote(3, 1), v.next(t))
-		require.Contains(t, v.next(t).data, `"resumed"`)
 	})
 }
 

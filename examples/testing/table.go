@@ -50,7 +50,7 @@ type Table struct {
 
 // Status tells what a Table went through.
 type Status struct {
-	Fresh   bool // the prices are up to date, as far as anybody can know
+	Fresh   bool // connected, and nothing is known to be missing
 	Reloads int  // snapshots loaded, the first one included
 	Lost    uint64
 }
@@ -98,8 +98,8 @@ func (t *Table) Run(ctx context.Context) error {
 	return sub.Err()
 }
 
-// stateChanged is called when the connection broke or is back. Then either
-// what was missed has been delivered, or a gap stands before this.
+// stateChanged is called when the connection broke or is back. What passed
+// meanwhile is about to follow then, or a gap in its place.
 func (t *Table) stateChanged(s pubsub.StateChange) {
 	t.update(func() { t.connected = s.State != pubsub.Reconnecting })
 }
