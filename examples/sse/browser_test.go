@@ -25,8 +25,8 @@ func screenshot(p *chromium.Page, name string) {
 	}
 }
 
-// webSite is the program over TCP. stop ends it and frees the port.
-func webSite(t *testing.T, addr string, backend pubsub.Backend) (url string, stop func()) {
+// webSite starts the program over TCP; stop ends it and frees the address.
+func webSite(t *testing.T, addr string, backend pubsub.Backend) (bound string, stop func()) {
 	t.Helper()
 	listener, err := net.Listen("tcp", addr)
 	require.NoError(t, err)

@@ -54,7 +54,7 @@ func TestViewersShareOneStream(t *testing.T) {
 		synctest.Wait()
 		require.Equal(t, 1, s.Streams(), "%d viewers share what the server receives", len(viewers))
 
-		s.publish(t, replay+1)
+		s.publish(t, 2*buffer)
 		viewers = append(viewers, s.watch(t, "1/5"))
 		synctest.Wait()
 		require.Equal(t, 1, s.Streams(), "a viewer who was away for too long does too")
