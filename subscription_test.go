@@ -726,6 +726,7 @@ func TestStatsNeverDecrease(t *testing.T) {
 		s := subscribe(t, bus, "t")
 		backend.stream(0).play(msg(1), gap(2, true), msg(4), msg(5))
 		next(t, s, 3)
+		require.False(t, bus.Stats().Topics[0].Ended)
 		backend.stream(0).end <- pubsub.ErrPermissionDenied
 		synctest.Wait()
 		st := bus.Stats()
@@ -733,6 +734,7 @@ func TestStatsNeverDecrease(t *testing.T) {
 		require.EqualValues(t, 2, st.Lost.Total())
 		require.Equal(t, 1, st.Subscriptions, "it still reads what is queued")
 		require.Zero(t, st.Streams)
+		require.True(t, st.Topics[0].Ended)
 		next(t, s, 1)
 		_, err := s.Next(t.Context())
 		require.ErrorIs(t, err, pubsub.ErrPermissionDenied)

@@ -219,15 +219,15 @@ type statsFunc func() pubsub.Stats
 
 func (f statsFunc) Stats() pubsub.Stats { return f() }
 
-func TestCountersNeverGoBack(t *testing.T) {
+// A stream that gave up is not one that is down.
+func TestEndedStream(t *testing.T) {
 	l := newLab(t)
-	st := pubsub.Stats{Delivered: 10, Reconnects: 2, Downtime: time.Minute}
-	_, err := l.Register("", statsFunc(func() pubsub.Stats { return st }))
+	_, err := l.Register("", statsFunc(func() pubsub.Stats {
+		return pubsub.Stats{Topics: []pubsub.TopicStats{{Topic: "t", Ended: true, State: pubsub.StateChange{State: pubsub.Reconnecting}}}}
+	}))
 	require.NoError(t, err)
-	before := l.metrics()
-	require.Contains(t, strings.Join(before, "\n"), "} 10 {message}")
-	st = pubsub.Stats{}
-	require.Equal(t, before, l.metrics())
+	require.Contains(t, l.metrics(), "pubsub.streams{pubsub.stream.state=down} 0 {stream}")
+	require.Contains(t, l.metrics(), "pubsub.streams{pubsub.stream.state=up} 0 {stream}")
 }
 
 func TestProcess(t *testing.T) {

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"sync"
 
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/metric"
@@ -60,20 +59,17 @@ type reader struct {
 	reconnects    metric.Int64ObservableCounter
 	downtime      metric.Float64ObservableCounter
 	lag           metric.Int64ObservableGauge
-
-	mu   sync.Mutex
-	most pubsub.Stats // the most that each counter has shown
 }
 
 func (r *reader) read(_ context.Context, o metric.Observer) error {
-	st := r.monotonic(r.bus.Stats())
+	st := r.bus.Stats()
 	with := func(more ...attribute.KeyValue) metric.ObserveOption {
 		return metric.WithAttributeSet(attribute.NewSet(slices.Concat(r.common, more)...))
 	}
 	var down int64
 	lags := make(map[attribute.KeyValue]int64)
 	for _, topic := range st.Topics {
-		if topic.State.State == pubsub.Reconnecting {
+		if topic.State.State == pubsub.Reconnecting && !topic.Ended {
 			down++
 		}
 		destination := r.t.destination(topic.Topic)
@@ -94,16 +90,4 @@ func (r *reader) read(_ context.Context, o metric.Observer) error {
 		o.ObserveInt64(r.lag, lag, with(destination))
 	}
 	return nil
-}
-
-// monotonic keeps counters from going back: a snapshot that is taken while a
-// subscription or stream ends may miss what that has counted.
-func (r *reader) monotonic(st pubsub.Stats) pubsub.Stats {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	st.Delivered = max(st.Delivered, r.most.Delivered)
-	st.Reconnects = max(st.Reconnects, r.most.Reconnects)
-	st.Downtime = max(st.Downtime, r.most.Downtime)
-	r.most.Delivered, r.most.Reconnects, r.most.Downtime = st.Delivered, st.Reconnects, st.Downtime
-	return st
 }

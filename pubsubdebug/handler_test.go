@@ -280,8 +280,12 @@ func TestEndedStream(t *testing.T) {
 	w := newWorld(t)
 	s := subscribe(t, w.orders, "ending")
 	w.backend.EndStreams(fmt.Errorf("<b>%w</b>", pubsub.ErrPermissionDenied), "ending")
+	h := pubsubdebug.Handler(w.orders)
+	require.Eventually(t, func() bool { // its subscription has not read the end yet
+		return strings.Contains(get(t, h, "/?topic=ending", "").Body.String(), `<span class="chip warn">ended</span>`)
+	}, 10*time.Second, time.Millisecond)
 	_, err := s.Next(t.Context())
 	require.ErrorIs(t, err, pubsub.ErrPermissionDenied)
-	body := get(t, pubsubdebug.Handler(w.orders), "/", "").Body.String()
+	body := get(t, h, "/", "").Body.String()
 	require.Contains(t, body, "&lt;b&gt;permission denied&lt;/b&gt;")
 }

@@ -91,9 +91,6 @@ func (t topic) Shown() []subscription {
 }
 func (t topic) Hidden() int { return len(t.Subscriptions) - len(t.Shown()) }
 
-// Up tells whether the stream is up.
-func (t topic) Up() bool { return t.State != "reconnecting" }
-
 // Full is how full a buffer is that holds lag messages, in percent.
 func (t topic) Full(lag uint64) uint64 { return min(100, lag*100/uint64(max(t.Buffer, 1))) }
 

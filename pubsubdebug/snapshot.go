@@ -36,7 +36,7 @@ type topic struct {
 	Topic         string         `json:"topic"`
 	Private       bool           `json:"private"`
 	Block         bool           `json:"block"`
-	State         string         `json:"state"`
+	State         string         `json:"state"` // "connected", "reconnecting", "resumed" or "ended"
 	Error         string         `json:"error,omitempty"`
 	Attempt       int            `json:"attempt,omitempty"`
 	Down          seconds        `json:"down,omitempty"` // of the present or last outage
@@ -92,7 +92,7 @@ func newBus(name string, st pubsub.Stats, filter string, now time.Time) bus {
 	}
 	for _, ts := range st.Topics {
 		t := newTopic(ts)
-		if ts.State.State == pubsub.Reconnecting {
+		if ts.State.State == pubsub.Reconnecting && !ts.Ended {
 			b.StreamsDown++
 			t.Down = max(t.Down, downSince(ts.Topic, st.Incidents, now))
 		}
@@ -139,6 +139,9 @@ func newTopic(ts pubsub.TopicStats) topic {
 		State: ts.State.State.String(), Error: text(ts.State.Err), Attempt: ts.State.Attempt, Down: seconds(ts.State.Downtime.Seconds()),
 		Reconnects: ts.Reconnects, Downtime: seconds(ts.Downtime.Seconds()),
 		Received: ts.Received, Buffer: ts.Buffer, Subscriptions: []subscription{},
+	}
+	if ts.Ended {
+		t.State, t.Error, t.Attempt = "ended", "", 0
 	}
 	for _, s := range ts.Subscriptions {
 		t.Subscriptions = append(t.Subscriptions, subscription{

@@ -55,10 +55,17 @@ func Start(t testing.TB) *Browser {
 	if path == "" {
 		t.Fatal("this test needs Chromium: install it (Debian: apt-get install chromium), or leave such tests out with " + Off + "=off")
 	}
+	// Not t.TempDir: the browser's helpers may write for a moment after its end,
+	// and what is left then is no failure of t's.
+	profile, err := os.MkdirTemp("", "chromium")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(profile) })
 	args := []string{
 		"--headless", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
 		"--disable-component-update", "--disable-sync", "--hide-scrollbars", "--remote-debugging-pipe",
-		"--user-data-dir=" + t.TempDir(), "about:blank",
+		"--user-data-dir=" + profile, "about:blank",
 	}
 	if os.Getuid() == 0 {
 		args = append([]string{"--no-sandbox"}, args...) // Chromium refuses to run as root otherwise
