@@ -3,6 +3,7 @@ module github.com/topicbus/pubsub
 go 1.25
 
 require (
+	github.com/cenkalti/backoff/v4 v4.3.0
 	github.com/klauspost/compress v1.18.0
 	github.com/momentohq/client-sdk-go v1.40.2
 	github.com/stretchr/testify v1.11.1
@@ -13,7 +14,6 @@ require (
 )
 
 require (
-	github.com/cenkalti/backoff/v4 v4.3.0
 	github.com/davecgh/go-spew v1.1.1 // indirect
 	github.com/golang-jwt/jwt/v4 v4.5.2 // indirect
 	github.com/google/uuid v1.6.0 // indirect
