@@ -72,7 +72,9 @@ func newSubscription[T any](cfg subscribeConfig) *Subscription[T] {
 //
 // The first call starts a goroutine that moves messages from the topic's ring
 // into the channel. The channel holds up to 64 messages, never more than the
-// buffer. After Close it may still yield those it holds.
+// buffer: a callback may run while messages from before it are still in there,
+// never after a message from behind it was. After Close the channel may still
+// yield what it holds.
 func (s *Subscription[T]) C() <-chan Message[T] {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -258,6 +260,10 @@ func (s *Subscription[T]) join(t *topic[T], at uint64) {
 	s.topic = t
 	s.cursor.Store(at)
 	s.counts.start = at
+	if st := t.stats.snapshot().state; st.State == Reconnecting && !s.cfg.resume {
+		// What it joins is an outage; the next it hears may be its end.
+		s.pending = append(s.pending, note{kind: KindState, state: &st})
+	}
 	t.ring.mu.Lock()
 	defer t.ring.mu.Unlock()
 	t.ring.readers = append(t.ring.readers, s)
