@@ -70,7 +70,7 @@ func (s *Subscription[T]) call(v *view[T], f func()) (ok bool) {
 		if p := recover(); p != nil {
 			s.topic.bus.log().LogAttrs(context.Background(), slog.LevelError, "pubsub: callback panicked; subscription ended",
 				slog.String("topic", s.topic.name), slog.Any("panic", p), slog.String("stack", string(debug.Stack())))
-			s.kill(fmt.Errorf("callback panicked: %v", p))
+			s.finish(fmt.Errorf("callback panicked: %v", p))
 			ok = false
 		}
 	}()

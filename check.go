@@ -29,10 +29,9 @@ func checkTopic(topic string) error {
 	}
 }
 
-func checkPayload(p Payload) error {
+// checkText checks a payload that is not Binary.
+func checkText(p Payload) error {
 	switch {
-	case p.Format == Binary:
-		return nil
 	case p.Format != Text:
 		return fmt.Errorf("%w: unknown %v; use Binary or Text", ErrInvalidPayload, p.Format)
 	case !utf8.Valid(p.Data):

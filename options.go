@@ -1,6 +1,7 @@
 package pubsub
 
 import (
+	"context"
 	"log/slog"
 	"time"
 )
@@ -41,21 +42,52 @@ func ShareDecoded() Option { return func(c *config) { c.shareDecode = true } }
 // logs discontinuities that nobody observes, at Warn, once per episode.
 func WithLogger(l *slog.Logger) Option { return func(c *config) { c.logger = l } }
 
-// WithObserver sets functions that are told what happens on the bus.
-func WithObserver(o Observer) Option { return func(c *config) { c.observer = o } }
+// WithObserver sets functions that are told what happens on the bus. Given
+// several times, each Observer is told, in that order.
+func WithObserver(o Observer) Option {
+	return func(c *config) { c.observer = c.observer.and(o) }
+}
 
 // Observer is told what happens on a [Bus]. Nil functions cost nothing. They
 // are called synchronously, from many goroutines, with no lock held, and must
 // be quick. They must not call Close.
 type Observer struct {
-	// Published: a Publish ended after d; err is its result.
-	Published func(topic string, d time.Duration, err error)
+	// Published: a Publish, whose ctx that is, ended after d with err.
+	Published func(ctx context.Context, topic string, d time.Duration, err error)
 	// Received: a message was handed to a subscription's reader.
 	Received func(topic string, p Position)
 	// Discontinuity: a subscription's reader came upon a hole.
 	Discontinuity func(d *Discontinuity)
 	// State: a subscription's reader came upon a change of the stream's state.
 	State func(topic string, s StateChange)
+}
+
+// and returns an Observer that tells o, then p.
+func (o Observer) and(p Observer) Observer {
+	if f, g := o.Published, p.Published; f == nil {
+		o.Published = g
+	} else if g != nil {
+		o.Published = func(ctx context.Context, topic string, d time.Duration, err error) {
+			f(ctx, topic, d, err)
+			g(ctx, topic, d, err)
+		}
+	}
+	if f, g := o.Received, p.Received; f == nil {
+		o.Received = g
+	} else if g != nil {
+		o.Received = func(topic string, at Position) { f(topic, at); g(topic, at) }
+	}
+	if f, g := o.Discontinuity, p.Discontinuity; f == nil {
+		o.Discontinuity = g
+	} else if g != nil {
+		o.Discontinuity = func(d *Discontinuity) { f(d); g(d) }
+	}
+	if f, g := o.State, p.State; f == nil {
+		o.State = g
+	} else if g != nil {
+		o.State = func(topic string, s StateChange) { f(topic, s); g(topic, s) }
+	}
+	return o
 }
 
 // SubscribeOption configures one subscription.

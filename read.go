@@ -11,10 +11,9 @@ import (
 type view[T any] struct {
 	seg      *segment[T]
 	from, to uint64
-	batch    uint64   // the longest stretch
-	burst    uint64   // messages read since the reader last slept
-	pump     *pump    // the goroutine that reads, if it is ours
-	decoding *slot[T] // what the codec is at
+	batch    uint64 // the longest stretch
+	burst    uint64 // messages read since the reader last slept
+	pump     *pump  // the goroutine that reads, if it is ours
 
 	// What look saw, to tell whether anything happened since.
 	head, noted uint64
@@ -28,22 +27,47 @@ func (s *Subscription[T]) batch() uint64 {
 	return min(segmentSize, max(1, s.topic.ring.capacity/8))
 }
 
-// next hands out one event: a message (in m, the note is nil) or a note. It
-// sleeps until there is one. The error says why there is none: ctx ended or the
-// subscription did. ctx may be nil.
+// sink takes what a reader reads. Both functions return false to stop. The
+// error given to message is always nil: it is there so that All can pass its
+// yield as it is.
+type sink[T any] struct {
+	message func(Message[T], error) bool
+	event   func(*note) bool
+}
+
+// readInto hands events to the sink until it stops, ctx ends or the
+// subscription ends; the error says which of the latter two. ctx may be nil.
+// It is what all ways to read a subscription have in common.
+func (s *Subscription[T]) readInto(to sink[T], v *view[T], ctx context.Context) error {
+	defer s.release(v)
+	for {
+		if again, err := s.readOn(to, v, ctx); !again {
+			return err
+		}
+	}
+}
+
+// readOn is the loop of readInto. It returns true to be called again, which
+// happens after the codec panicked: a defer around each Decode would cost as
+// much as all else here.
 //
 // Claiming a message is a compare-and-swap of the cursor, so readers in
 // parallel need no lock between them.
-//
-// A panic of the codec comes out of next while v.decoding tells where: a defer
-// around each Decode would cost as much as all else here.
-func (s *Subscription[T]) next(v *view[T], m *Message[T], ctx context.Context) (*note, error) {
+func (s *Subscription[T]) readOn(to sink[T], v *view[T], ctx context.Context) (again bool, err error) {
+	var decoding *slot[T]
+	defer func() {
+		if decoding != nil {
+			again, err = s.undecodable(to, v, decoding, fmt.Errorf("%w: Decode panicked: %v", ErrCodec, recover()))
+		}
+	}()
+	t, bus := s.topic, s.topic.bus
+	received := bus.cfg.observer.Received
 	for {
 		c := s.cursor.Load()
 		if c < v.from || c >= v.to || s.ended.Load() {
-			n, err := s.advance(v, ctx)
-			if n != nil || err != nil {
-				return n, err
+			again, err := s.advance(to, v, ctx)
+			if !again {
+				return false, err
 			}
 			continue
 		}
@@ -53,74 +77,63 @@ func (s *Subscription[T]) next(v *view[T], m *Message[T], ctx context.Context) (
 		}
 		v.burst++
 		if s.notifyAt.Load() == c+1 {
-			s.topic.ring.notifyFreed()
+			t.ring.notifyFreed()
 		}
-		m.Publisher, m.Position = sl.publisher, sl.pos
-		if s.topic.bus.decodeOnce {
+		m := Message[T]{Topic: t.name, Publisher: sl.publisher, Position: sl.pos}
+		if bus.decodeOnce {
 			m.Value = sl.value
 		} else {
-			var err error
-			v.decoding = sl
-			m.Value, err = s.topic.bus.codec.Decode(sl.payload)
-			v.decoding = nil
+			decoding = sl
+			value, err := bus.codec.Decode(sl.payload)
+			decoding = nil
 			if err != nil {
-				return s.undecodable(v, sl, codecError("decode", err))
+				if again, err := s.undecodable(to, v, sl, codecError("decode", err)); !again {
+					return false, err
+				}
+				continue
 			}
+			m.Value = value
 		}
-		m.Topic = s.topic.name
-		if received := s.topic.bus.cfg.observer.Received; received != nil {
+		if received != nil {
 			received(m.Topic, m.Position)
 		}
-		return nil, nil
+		if !to.message(m, nil) {
+			return false, nil
+		}
 	}
 }
 
-// advance is what next does between two stretches: it renews v or sleeps. It
-// returns the note that stands in between, if there is one.
-func (s *Subscription[T]) advance(v *view[T], ctx context.Context) (*note, error) {
+// advance is what a reader does between two stretches: it renews v, hands out
+// the note that stands there, or sleeps.
+func (s *Subscription[T]) advance(to sink[T], v *view[T], ctx context.Context) (again bool, err error) {
 	n, err := s.look(v)
 	switch {
 	case err != nil:
-		return nil, err
+		return false, err
 	case n != nil:
-		if !s.observe(v, n) {
-			return nil, s.ending()
-		}
-		return n, nil
+		return s.handOut(to, v, n)
 	case v.from == v.to:
-		return nil, s.sleep(v, ctx)
+		err := s.sleep(v, ctx)
+		return err == nil, err
 	}
-	return nil, nil
+	return true, nil
 }
 
-// undecodable reports that the message in sl could not be decoded.
-func (s *Subscription[T]) undecodable(v *view[T], sl *slot[T], err error) (*note, error) {
+func (s *Subscription[T]) handOut(to sink[T], v *view[T], n *note) (again bool, err error) {
+	if !s.observe(v, n) {
+		return false, s.ending()
+	}
+	return to.event(n), nil
+}
+
+// undecodable hands out the report that the message in sl cannot be decoded.
+func (s *Subscription[T]) undecodable(to sink[T], v *view[T], sl *slot[T], err error) (again bool, _ error) {
 	s.mu.Lock()
 	s.counts.undecodable++
 	s.mu.Unlock()
-	n := &note{kind: KindDiscontinuity, discontinuity: undecodable(s.topic.name, sl.payload, sl.pos, err)}
-	if !s.observe(v, n) {
-		return nil, s.ending()
-	}
-	return n, nil
-}
-
-// receive is next for callers to whom the codec's panics are none of their
-// business.
-func (s *Subscription[T]) receive(v *view[T], m *Message[T], ctx context.Context) (n *note, err error) {
-	defer func() {
-		if v.decoding != nil {
-			n, err = s.panicked(v, recover())
-		}
-	}()
-	return s.next(v, m, ctx)
-}
-
-// panicked reports that the codec panicked with p.
-func (s *Subscription[T]) panicked(v *view[T], p any) (*note, error) {
-	sl := v.decoding
-	v.decoding = nil
-	return s.undecodable(v, sl, fmt.Errorf("%w: Decode panicked: %v", ErrCodec, p))
+	d := undecodable(s.topic.name, sl.payload, sl.pos, err)
+	s.topic.bus.incidents.discontinuity(d)
+	return s.handOut(to, v, &note{kind: KindDiscontinuity, discontinuity: d})
 }
 
 // look renews v. It returns a note if one stands at the cursor; v is empty if
@@ -218,7 +231,11 @@ func (s *Subscription[T]) nextNote() *note {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if dropped := r.notes.dropped.mark(); s.read.seq < dropped.seq {
-		s.missed(dropped, r.notes.state, Discontinuity{Cause: CauseBackend, After: s.last})
+		d := Discontinuity{Cause: CauseBackend}
+		if s.lastAt == s.cursor.Load() {
+			d.After = s.last
+		}
+		s.missed(dropped, r.notes.state, d)
 		return nil
 	}
 	if n := r.notes.after(s.read.seq); n != nil && n.seq <= s.limitSeq {
@@ -240,7 +257,7 @@ func (s *Subscription[T]) overflow(c, head uint64) {
 		return
 	}
 	s.counts.skipped += to - c
-	d := Discontinuity{Cause: CauseOverflow, Lost: to - c, Err: ErrOverflow}
+	d := Discontinuity{Topic: s.topic.name, Cause: CauseOverflow, Lost: to - c, Exact: true, Err: ErrOverflow}
 	if s.lastAt == c {
 		d.After = s.last
 	}
@@ -250,6 +267,7 @@ func (s *Subscription[T]) overflow(c, head uint64) {
 			seg.pins.Add(-1)
 		}
 	}
+	s.topic.bus.incidents.discontinuity(&d)
 	s.last, s.lastAt = before(d.Resume), to // for another overflow right behind
 	r.mu.Lock()
 	read, state := r.notes.skip(s.read, to)

@@ -18,6 +18,7 @@ type Stats struct {
 	Reconnects    uint64 // streams that broke and came back
 	Downtime      time.Duration
 	Topics        []TopicStats // one per open stream, by topic
+	Incidents     []Incident   // the last 64, newest first
 }
 
 func (b *bus[T]) Stats() Stats {
@@ -32,6 +33,7 @@ func (b *bus[T]) Stats() Stats {
 		Published:     b.published.Load(),
 		PublishErrors: b.failed.Load(),
 		Streams:       len(live),
+		Incidents:     b.incidents.newestFirst(),
 	}
 	for _, t := range live {
 		ts := t.snapshot()

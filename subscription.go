@@ -34,21 +34,22 @@ type Subscription[T any] struct {
 	done   chan struct{} // closed when the subscription ended, whyever
 	killed chan struct{} // closed when it ended and nothing more may be handed out
 
-	mu       sync.Mutex // guards what follows; nothing foreign is called under it
-	err      error
-	read     mark     // how far the notes were read
-	pending  []note   // made by an overflow, to be handed out before anything else
-	limit    uint64   // reading ends at this index ...
-	limitSeq uint64   // ... and behind this note, ...
-	limitErr error    // ... with this error
-	last     Position // of the message before index lastAt
-	lastAt   uint64
-	counts   counts
-	episode  bool // an unobserved discontinuity was logged, and no end of it seen
-	channel  chan Message[T]
-	events   chan Event[T]
-	pumps    []*pump
-	unwatch  func() bool // stops watching the ctx of Subscribe
+	mu        sync.Mutex // guards what follows; nothing foreign is called under it
+	err       error
+	read      mark     // how far the notes were read
+	pending   []note   // made by an overflow, to be handed out before anything else
+	limit     uint64   // reading ends at this index ...
+	limitSeq  uint64   // ... and behind this note, ...
+	limitErr  error    // ... with this error
+	last      Position // of the message before index lastAt
+	lastAt    uint64
+	counts    counts
+	episode   bool // an unobserved discontinuity was logged, and no end of it seen
+	channel   chan Message[T]
+	events    chan Event[T]
+	pumps     []*pump
+	running   int         // pumps that run
+	stopWatch func() bool // stops watching the ctx of Subscribe
 }
 
 const noLimit = ^uint64(0)
@@ -77,7 +78,9 @@ func (s *Subscription[T]) C() <-chan Message[T] {
 	defer s.mu.Unlock()
 	if s.channel == nil {
 		s.channel = make(chan Message[T], min(channelSize, s.topic.bus.cfg.buffer))
-		startPump(s, s.channel, true, func(m Message[T], n *note) (Message[T], bool) { return m, n == nil })
+		startPump(s, s.channel, true, func(send func(Message[T]) bool) sink[T] {
+			return sink[T]{func(m Message[T], _ error) bool { return send(m) }, func(*note) bool { return true }}
+		})
 	}
 	return s.channel
 }
@@ -90,7 +93,12 @@ func (s *Subscription[T]) Events() <-chan Event[T] {
 	defer s.mu.Unlock()
 	if s.events == nil {
 		s.events = make(chan Event[T], min(channelSize, s.topic.bus.cfg.buffer))
-		startPump(s, s.events, false, func(m Message[T], n *note) (Event[T], bool) { return eventOf(m, n), true })
+		startPump(s, s.events, false, func(send func(Event[T]) bool) sink[T] {
+			return sink[T]{
+				func(m Message[T], _ error) bool { return send(Event[T]{Message: m}) },
+				func(n *note) bool { return send(eventOf[T](n)) },
+			}
+		})
 	}
 	return s.events
 }
@@ -107,41 +115,13 @@ func (s *Subscription[T]) Events() <-chan Event[T] {
 // All, or any other form, goes on with the next message.
 func (s *Subscription[T]) All() iter.Seq2[Message[T], error] {
 	return func(yield func(Message[T], error) bool) {
-		v := view[T]{batch: s.batch()}
-		defer s.release(&v)
-		for s.each(&v, yield) {
+		failed := func(err error) bool { return yield(Message[T]{Topic: s.topic.name}, err) }
+		to := sink[T]{yield, func(n *note) bool { return n.discontinuity == nil || failed(n.discontinuity) }}
+		if err := s.readInto(to, &view[T]{batch: s.batch()}, nil); err == nil {
+			return
 		}
-	}
-}
-
-// each calls yield for what All yields. It returns true to be called again,
-// after the codec panicked.
-func (s *Subscription[T]) each(v *view[T], yield func(Message[T], error) bool) (again bool) {
-	defer func() {
-		if v.decoding == nil {
-			return // not the codec's: let it pass
-		}
-		if n, err := s.panicked(v, recover()); err == nil {
-			again = yield(Message[T]{Topic: s.topic.name}, n.discontinuity)
-		}
-	}()
-	for {
-		var m Message[T]
-		n, err := s.next(v, &m, nil)
-		switch {
-		case err != nil:
-			if failed := s.Err(); failed != nil && !s.isKilled() {
-				yield(Message[T]{Topic: s.topic.name}, failed)
-			}
-			return false
-		case n == nil:
-			if !yield(m, nil) {
-				return false
-			}
-		case n.discontinuity != nil:
-			if !yield(Message[T]{Topic: s.topic.name}, n.discontinuity) {
-				return false
-			}
+		if err := s.Err(); err != nil && !s.isKilled() {
+			failed(err)
 		}
 	}
 }
@@ -157,21 +137,17 @@ func (s *Subscription[T]) Next(ctx context.Context) (Event[T], error) {
 	if ctx.Err() != nil {
 		return Event[T]{}, s.fail("receive", contextError(ctx))
 	}
-	v := view[T]{batch: 1}
-	defer s.release(&v)
-	var m Message[T]
-	n, err := s.receive(&v, &m, ctx)
-	if err != nil {
-		return Event[T]{}, err
+	var e Event[T]
+	to := sink[T]{
+		func(m Message[T], _ error) bool { e.Message = m; return false },
+		func(n *note) bool { e = eventOf[T](n); return false },
 	}
-	return eventOf(m, n), nil
+	err := s.readInto(to, &view[T]{batch: 1}, ctx)
+	return e, err
 }
 
-// eventOf makes the Event of a message (n is nil) or of a note.
-func eventOf[T any](m Message[T], n *note) Event[T] {
-	if n == nil {
-		return Event[T]{Message: m}
-	}
+// eventOf makes the Event of a note.
+func eventOf[T any](n *note) Event[T] {
 	e := Event[T]{Kind: n.kind, Discontinuity: n.discontinuity}
 	if n.state != nil {
 		e.State = *n.state
@@ -263,6 +239,7 @@ func (s *Subscription[T]) finish(err error) {
 	s.waiter.ring()
 	s.topic.bus.detach(s)
 	close(s.done)
+	s.unwatch()
 }
 
 // kill ends the subscription at once: nothing more is handed out.
@@ -274,9 +251,6 @@ func (s *Subscription[T]) kill(err error) {
 		return
 	}
 	close(s.killed)
-	if s.unwatch != nil {
-		s.unwatch()
-	}
 }
 
 // join places s in t, before the message with index at.
@@ -300,8 +274,16 @@ func (s *Subscription[T]) watch(ctx context.Context) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if !s.isKilled() {
-		s.unwatch = context.AfterFunc(ctx, func() { s.kill(contextError(ctx)) })
+	s.stopWatch = context.AfterFunc(ctx, func() { s.kill(contextError(ctx)) })
+}
+
+// unwatch stops what watch began, when the subscription has ended and no
+// goroutine of it is left that the end of ctx would have to stop.
+func (s *Subscription[T]) unwatch() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.stopWatch != nil && s.ended.Load() && s.running == 0 {
+		s.stopWatch()
 	}
 }
 

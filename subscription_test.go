@@ -528,9 +528,11 @@ func TestCallbacks(t *testing.T) {
 						_, open := <-s.C()
 						require.False(t, open)
 					} else {
-						for m, err := range s.All() {
-							require.ErrorContains(t, err, "boo", m)
+						var last error
+						for _, err := range s.All() {
+							last = err
 						}
+						require.ErrorContains(t, last, "boo", "All yields what failed")
 					}
 					require.ErrorContains(t, s.Err(), "callback panicked: boo")
 					require.Contains(t, log.String(), "boo")
@@ -625,7 +627,7 @@ func TestObserverAndStats(t *testing.T) {
 		var took time.Duration
 		backend := &script{}
 		bus := pubsub.New(backend, ints{}, pubsub.WithBuffer(2), pubsub.WithObserver(pubsub.Observer{
-			Published:     func(_ string, d time.Duration, err error) { published++; took += d },
+			Published:     func(_ context.Context, _ string, d time.Duration, err error) { published++; took += d },
 			Received:      func(string, pubsub.Position) { received++ },
 			Discontinuity: func(*pubsub.Discontinuity) { discontinuities++ },
 			State:         func(string, pubsub.StateChange) { states++ },
@@ -637,14 +639,63 @@ func TestObserverAndStats(t *testing.T) {
 		backend.stream(0).play(msg(1), msg(2), msg(3), pubsub.Frame{Kind: pubsub.KindState, State: st}, gap(4, true))
 		require.Equal(t, pubsub.SubscriptionStats{Topic: "t", Lag: 3, MaxLag: 3}, s.Stats())
 		next(t, s, 5)
+		incidents := bus.Stats().Incidents // see TestIncidents
 		require.Equal(t, []int{2, 2, 2, 1}, []int{published, received, discontinuities, states})
 		want := pubsub.SubscriptionStats{Topic: "t", Delivered: 2, MaxLag: 3, Lost: pubsub.Losses{Overflow: 1, Backend: 4}}
 		require.Equal(t, want, s.Stats())
 		require.Equal(t, pubsub.Stats{
 			Published: 1, PublishErrors: 1, Delivered: 2, Lost: want.Lost, Subscriptions: 1, Streams: 1, Reconnects: 1, Downtime: time.Minute,
-			Topics: []pubsub.TopicStats{{Topic: "t", State: *st, Reconnects: 1, Downtime: time.Minute, Received: 3, Buffer: 2, Subscriptions: []pubsub.SubscriptionStats{want}}},
+			Topics:    []pubsub.TopicStats{{Topic: "t", State: *st, Reconnects: 1, Downtime: time.Minute, Received: 3, Buffer: 2, Subscriptions: []pubsub.SubscriptionStats{want}}},
+			Incidents: incidents,
 		}, bus.Stats())
 		bus.Close()
-		require.Equal(t, pubsub.Stats{Published: 1, PublishErrors: 1, Delivered: 2, Lost: want.Lost, Reconnects: 1, Downtime: time.Minute}, bus.Stats())
+		require.Equal(t, pubsub.Stats{Published: 1, PublishErrors: 1, Delivered: 2, Lost: want.Lost, Reconnects: 1, Downtime: time.Minute, Incidents: incidents}, bus.Stats())
 	})
 }
+
+// A ctx that outlives its subscriptions must not keep them reachable.
+func TestEndedSubscriptionsLeaveTheirContext(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		backend := &script{}
+		bus := pubsub.New(backend, ints{})
+		defer bus.Close()
+		var watched atomic.Int32
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		ends := []func(*pubsub.Subscription[int], int){
+			func(s *pubsub.Subscription[int], _ int) { s.Close() },
+			func(s *pubsub.Subscription[int], _ int) { s.Drain(context.Background()) },
+			func(s *pubsub.Subscription[int], i int) { backend.stream(i).end <- errors.New("end"); s.Next(ctx) },
+			func(s *pubsub.Subscription[int], i int) { s.C(); backend.stream(i).end <- errors.New("end") },
+		}
+		for i, end := range ends {
+			s, err := bus.Subscribe(counted{ctx, &watched}, "t")
+			require.NoError(t, err)
+			require.EqualValues(t, 1, watched.Load())
+			end(s, i)
+			synctest.Wait()
+			require.Zero(t, watched.Load(), "end %d", i)
+		}
+	})
+}
+
+// counted counts the functions that wait for the end of a context.
+type counted struct {
+	context.Context
+	n *atomic.Int32
+}
+
+func (c counted) AfterFunc(f func()) (stop func() bool) {
+	c.n.Add(1)
+	inner := context.AfterFunc(c.Context, f)
+	return func() bool {
+		stopped := inner()
+		if stopped {
+			c.n.Add(-1)
+		}
+		return stopped
+	}
+}
+
+// Value hides the context inside, which package context would use instead.
+func (counted) Value(any) any { return nil }

@@ -116,6 +116,9 @@ func (t *topic[T]) run(after Position) {
 	if err == nil && t.ctx.Err() == nil {
 		err = fmt.Errorf("%w: the backend ended the stream without a reason", ErrUnavailable)
 	}
+	if err != nil {
+		t.bus.incidents.add(Incident{Topic: t.name, Err: err})
+	}
 	t.ring.end(err)
 }
 
@@ -189,10 +192,11 @@ func (t *topic[T]) deliver(ctx context.Context, f Frame) error {
 			d = *f.Discontinuity
 		}
 		d.Topic = t.name
-		t.ring.note(note{kind: f.Kind, discontinuity: &d})
+		t.lose(&d)
 	case KindState:
 		if f.State != nil {
 			t.stats.changed(*f.State)
+			t.bus.incidents.add(Incident{Topic: t.name, State: f.State})
 			t.ring.note(note{kind: f.Kind, state: f.State})
 		}
 	case KindHeartbeat:
@@ -204,9 +208,9 @@ func (t *topic[T]) deliver(ctx context.Context, f Frame) error {
 func (t *topic[T]) message(ctx context.Context, f *Frame) error {
 	if t.block && t.ring.full() {
 		if err := t.waitForRoom(ctx); err != nil {
-			t.ring.note(note{kind: KindDiscontinuity, discontinuity: &Discontinuity{
+			t.lose(&Discontinuity{
 				Topic: t.name, Cause: CauseOverflow, After: before(f.Position), Resume: behind(f.Position), Lost: 1, Exact: true,
-				Err: fmt.Errorf("%w: %w", ErrOverflow, err)}})
+				Err: fmt.Errorf("%w: %w", ErrOverflow, err)})
 			return err
 		}
 	}
@@ -214,7 +218,7 @@ func (t *topic[T]) message(ctx context.Context, f *Frame) error {
 	if t.bus.decodeOnce {
 		var err error
 		if value, err = t.bus.decode(f.Payload); err != nil {
-			t.ring.note(note{kind: KindDiscontinuity, discontinuity: undecodable(t.name, f.Payload, f.Position, err)})
+			t.lose(undecodable(t.name, f.Payload, f.Position, err))
 			return nil
 		}
 	}
@@ -229,6 +233,12 @@ func (t *topic[T]) message(ctx context.Context, f *Frame) error {
 	s.publisher, s.pos = f.Publisher, f.Position
 	t.ring.append()
 	return nil
+}
+
+// lose adds a hole to the stream.
+func (t *topic[T]) lose(d *Discontinuity) {
+	t.bus.incidents.discontinuity(d)
+	t.ring.note(note{kind: KindDiscontinuity, discontinuity: d})
 }
 
 func undecodable(topic string, p Payload, at Position, err error) *Discontinuity {

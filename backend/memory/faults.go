@@ -128,10 +128,10 @@ func (t *topic) disconnect(err error) {
 }
 
 // Reconnect ends what [Backend.Disconnect] began, for the topics or for all.
-// The streams deliver the messages of the meantime that the history still
-// holds, behind a discontinuity of [pubsub.CauseReconnect] for those it does
-// not, and then [pubsub.Resumed] with the downtime. Topics that are connected
-// are left alone.
+// The streams deliver [pubsub.Resumed] with the downtime, and then the messages
+// of the meantime that the history still holds, behind a discontinuity of
+// [pubsub.CauseReconnect] for those it does not. Topics that are connected are
+// left alone.
 func (b *Backend) Reconnect(topics ...string) {
 	if len(topics) == 0 {
 		b.mu.Lock()
@@ -145,10 +145,10 @@ func (t *topic) reconnect() {
 	if t.down == nil {
 		return
 	}
-	missed := t.replay(t.down.head)
-	t.tell(append(missed, pubsub.Frame{Kind: pubsub.KindState, State: &pubsub.StateChange{
+	resumed := pubsub.Frame{Kind: pubsub.KindState, State: &pubsub.StateChange{
 		State: pubsub.Resumed, Attempt: t.down.attempt, Downtime: time.Since(t.down.since),
-	}})...)
+	}}
+	t.tell(append([]pubsub.Frame{resumed}, t.replay(t.down.head)...)...)
 	t.down = nil
 }
 
@@ -236,7 +236,10 @@ func (b *Backend) EndStreams(err error, topics ...string) {
 	if err == nil {
 		err = pubsub.ErrPermissionDenied
 	}
-	b.each(topics, func(t *topic) { t.endAll(err) })
+	b.each(topics, func(t *topic) {
+		t.endAll(err)
+		t.live = nil
+	})
 }
 
 // FailPublishes fails the next n calls of Publish, to any topic, with err.

@@ -192,7 +192,6 @@ func (t *topic) endAll(err error) {
 	}
 	t.backend.open.Add(-int64(len(t.streams)))
 	t.streams = nil
-	t.doLocked(func() { t.live = nil })
 }
 
 func (t *topic) close() {
@@ -200,6 +199,8 @@ func (t *topic) close() {
 	defer t.mu.Unlock()
 	t.closed = true
 	t.endAll(errClosed)
+	t.ops = nil
+	t.doLocked(func() { t.live = nil })
 }
 
 // forget makes a topic that is not in use unusable and returns its page.

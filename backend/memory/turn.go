@@ -150,14 +150,12 @@ func (t *topic) leave() {
 // the first waiter. mu is held.
 func (t *topic) release() {
 	if len(t.ops) > 0 {
-		// The publisher may have cleared slow after the ops were queued; what
-		// it saw then is out of date once they have run.
-		t.word.Or(slow)
+		for _, op := range t.ops {
+			op()
+		}
+		t.ops = nil
+		t.word.Or(slow) // the last message may have cleared it
 	}
-	for _, op := range t.ops {
-		op()
-	}
-	t.ops = nil
 	if len(t.waiters) > 0 && t.waking == nil {
 		w := t.waiters[0]
 		t.waiters = slices.Delete(t.waiters, 0, 1)
@@ -180,6 +178,7 @@ func (t *topic) do(op func()) {
 	t.doLocked(op)
 }
 
+// doLocked is do with mu held. It must not be called by an op.
 func (t *topic) doLocked(op func()) {
 	if t.word.Or(slow|call)&held != 0 {
 		t.ops = append(t.ops, op)

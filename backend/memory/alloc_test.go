@@ -1,0 +1,41 @@
+//go:build !race
+
+package memory_test
+
+import (
+	"context"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/topicbus/pubsub"
+	"github.com/topicbus/pubsub/backend/memory"
+)
+
+func TestPublishDoesNotAllocate(t *testing.T) {
+	p := pubsub.Payload{Data: make([]byte, 128)}
+	for _, c := range []struct {
+		name    string
+		streams int
+		opts    []memory.Option
+	}{
+		{"no streams", 0, nil},
+		{"one stream", 1, nil},
+		{"many streams", 100, nil},
+		{"full history", 1, []memory.Option{memory.WithHistory(10)}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			b := memory.New(c.opts...)
+			attach(t, b, "a", c.streams)
+			publish := func() {
+				if err := b.Publish(context.Background(), "a", p); err != nil {
+					t.Error(err)
+				}
+			}
+			for range 20 {
+				publish()
+			}
+			require.Zero(t, testing.AllocsPerRun(1000, publish))
+		})
+	}
+}

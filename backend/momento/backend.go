@@ -1,0 +1,183 @@
+// Package momento is the Momento Topics backend of package pubsub, on the
+// official SDK.
+//
+// It adds what the SDK leaves open. A stream that breaks comes back by itself,
+// however long the outage was, and goes on with the message behind the last
+// one delivered. Duplicates are dropped. What is missing is reported once, in
+// its place, as a [pubsub.Discontinuity]:
+//
+//	CauseBackend    the service announced a gap, its numbers show one, or a
+//	                message could not be received (without a value, or larger
+//	                than the 4 MiB that gRPC takes; Err tells which)
+//	CauseReconnect  the same, of messages that passed while the stream was
+//	                down; without a count if no message had arrived by which
+//	                the stream could have been resumed
+//	CauseReset      the topic began a new page of numbers
+//
+// A stream ends by itself only with an error that will not pass: refused
+// credentials, no permission, no such cache, an invalid argument, or the
+// Backend's end.
+//
+// Goroutines: a Backend has one while it makes an SDK client and one while it
+// closes one; Close waits for both. A stream runs on the goroutine that calls
+// Receive, and on a second one while it holds a discontinuity; Receive waits
+// for it.
+package momento
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/cenkalti/backoff/v4"
+	"github.com/momentohq/client-sdk-go/auth"
+	sdk "github.com/momentohq/client-sdk-go/momento"
+	"github.com/topicbus/pubsub"
+)
+
+// Backend is a [pubsub.Backend] whose topics are those of one Momento cache.
+// Its methods may be called from many goroutines at once.
+type Backend struct {
+	cacheName string
+	options   options
+	ctx       context.Context // ends with Close
+	cancel    context.CancelFunc
+	clients   clients
+	recovery  recovery
+}
+
+var _ pubsub.Backend = (*Backend)(nil)
+
+// New returns a Backend for the topics of a cache, which must exist. It does
+// no I/O and starts nothing: whether the cache exists and the credentials are
+// accepted is told by the first Publish or Subscribe. An error of New matches
+// pubsub.ErrInvalidArgument, says what to change, and contains no key.
+//
+// The caller owes a Close.
+func New(cacheName string, opts ...Option) (*Backend, error) {
+	if strings.TrimSpace(cacheName) == "" {
+		return nil, invalid("the cache name is blank")
+	}
+	for _, c := range []byte(cacheName) {
+		if c < ' ' || c > '~' {
+			return nil, invalid("the cache name %q is not printable ASCII, which Momento's protocol needs it to be", cacheName)
+		}
+	}
+	b := &Backend{cacheName: cacheName, options: defaults()}
+	for _, opt := range opts {
+		if opt == nil {
+			return nil, invalid("an option is nil")
+		}
+		opt(&b.options)
+	}
+	if err := b.options.resolve(); err != nil {
+		return nil, err
+	}
+	b.ctx, b.cancel = context.WithCancel(context.Background())
+	b.clients = clients{
+		ctx:         b.ctx,
+		credentials: b.options.credentials,
+		refreshes:   b.options.refreshes,
+		timeout:     b.options.subscribeTimeout,
+		open:        make(map[*client]struct{}),
+		dial: func(p auth.CredentialProvider) (sdk.TopicClient, error) {
+			return b.options.newClient(b.options.configuration, p)
+		},
+	}
+	return b, nil
+}
+
+// Subscribe implements [pubsub.Backend]. It tries once, or a second time if
+// the first failed for a reason that has since been mended.
+func (b *Backend) Subscribe(ctx context.Context, topic string, after pubsub.Position) (pubsub.Stream, error) {
+	s, err := b.subscribe(ctx, topic, after)
+	if err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// Publish implements [pubsub.Backend]. A Text payload is published as a
+// Momento string, a Binary one as bytes. See [WithPublishRetry] about errors.
+func (b *Backend) Publish(ctx context.Context, topic string, p pubsub.Payload) error {
+	request := &sdk.TopicPublishRequest{CacheName: b.cacheName, TopicName: topic}
+	switch p.Format {
+	case pubsub.Text:
+		request.Value = sdk.String(stringOf(p.Data))
+	case pubsub.Binary:
+		request.Value = sdk.Bytes(p.Data)
+	default:
+		return fmt.Errorf("%w: unknown format %v", pubsub.ErrInvalidPayload, p.Format)
+	}
+	err := b.publish(ctx, request)
+	if err == nil || b.options.publishRetry == nil {
+		return err
+	}
+	policy := b.options.publishRetry()
+	if policy == nil {
+		return invalid("the function given to WithPublishRetry returned nil")
+	}
+	policy.Reset()
+	for errors.Is(err, pubsub.ErrUnavailable) || errors.Is(err, pubsub.ErrLimitExceeded) {
+		wait := policy.NextBackOff()
+		if wait == backoff.Stop {
+			return err
+		}
+		if !sleep(ctx, max(wait, minWait), b.ctx.Done()) {
+			return &serviceError{sentinel: ctx.Err(), cause: err}
+		}
+		err = b.publish(ctx, request)
+	}
+	return err
+}
+
+// publish makes one attempt, or a second one with fresh credentials.
+func (b *Backend) publish(ctx context.Context, request *sdk.TopicPublishRequest) error {
+	replaced, err := b.call(ctx, request)
+	if replaced && errors.Is(err, pubsub.ErrUnauthenticated) {
+		_, err = b.call(ctx, request)
+	}
+	return err
+}
+
+// call makes one attempt. replaced tells that the next one would be made with
+// another SDK client.
+func (b *Backend) call(ctx context.Context, request *sdk.TopicPublishRequest) (replaced bool, err error) {
+	cl, err := b.clients.acquire(ctx)
+	if err != nil {
+		return false, err
+	}
+	callCtx := ctx
+	if b.options.publishTimeout < b.options.subscribeTimeout {
+		// The SDK's own timeout is the longer of the two.
+		var cancel context.CancelFunc
+		callCtx, cancel = context.WithTimeout(ctx, b.options.publishTimeout)
+		defer cancel()
+	}
+	_, err = cl.Publish(callCtx, request)
+	b.clients.release(cl, err)
+	if err == nil {
+		return false, nil
+	}
+	if b.ctx.Err() != nil {
+		return false, &serviceError{sentinel: errClosed, cause: err}
+	}
+	err = translatePublish(ctx, err)
+	return b.clients.failed(cl, err), err
+}
+
+// Close ends the Backend: its streams end with pubsub.ErrClosed, and calls
+// under way return. Close returns when all connections are closed and all
+// goroutines of the Backend are gone, which may take a tenth of a second.
+// Later calls wait likewise. The error is always nil.
+func (b *Backend) Close() error {
+	b.cancel()
+	b.clients.close()
+	return nil
+}
+
+// Format implements [fmt.Formatter], so that no verb shows the credentials.
+func (b *Backend) Format(f fmt.State, _ rune) {
+	fmt.Fprintf(f, "momento.Backend(cache %q)", b.cacheName)
+}

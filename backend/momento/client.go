@@ -1,0 +1,293 @@
+package momento
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/momentohq/client-sdk-go/auth"
+	sdk "github.com/momentohq/client-sdk-go/momento"
+	"github.com/topicbus/pubsub"
+)
+
+const (
+	// renewAfter is how long a client must have been without a success before
+	// a failing connection has it replaced. gRPC waits a second or more before
+	// it tries a connection again, and up to two minutes after a long outage;
+	// a new client tries at once. Making one costs little: it connects lazily.
+	renewAfter = 250 * time.Millisecond
+	// renewLiveAfter applies instead while any stream is up: then it is not
+	// the network, but one connection or one topic.
+	renewLiveAfter = 15 * time.Second
+	// closePause is how long after a Subscribe returned its client is closed
+	// at the earliest. The SDK's Close panics if it overlaps a Subscribe, and
+	// one that returned early may still be at work behind the scenes.
+	closePause = 100 * time.Millisecond
+)
+
+// clients owns the SDK clients of a Backend. At any time at most one is
+// current. A client is made when it is first needed, and replaced when fresh
+// credentials are needed or its connections have gone deaf; the streams of the
+// old one stay on it until they end. Each is closed once, after its last call
+// of Subscribe returned, on a goroutine that close waits for.
+type clients struct {
+	ctx         context.Context // ends when the Backend closes
+	credentials credentialsFunc
+	refreshes   bool          // credentials can be asked for fresh ones
+	timeout     time.Duration // of credentials
+	dial        func(auth.CredentialProvider) (sdk.TopicClient, error)
+
+	mu      sync.Mutex
+	closed  bool
+	grant   *grant // what the next client is made with; nil: to be asked for
+	current *client
+	making  *making
+	open    map[*client]struct{} // not yet closed
+	live    int                  // streams that are up, on any client
+	wg      sync.WaitGroup       // clients being made, and clients not yet closed
+}
+
+// grant is a set of credentials. Guarded by clients.mu.
+type grant struct {
+	auth.CredentialProvider
+	accepted bool // the service has accepted them once
+}
+
+// client is an SDK client and those who use it. Guarded by clients.mu.
+type client struct {
+	sdk.TopicClient
+	grant       *grant
+	made        time.Time
+	succeeded   time.Time // its last success
+	users       int       // streams and calls
+	subscribing int       // calls of Subscribe
+	subscribed  time.Time // when the last of these returned
+	retired     bool      // not current any more
+	closing     bool
+}
+
+// success notes that the service answered. Requires clients.mu.
+func (cl *client) success() {
+	cl.succeeded = time.Now()
+	cl.grant.accepted = true
+}
+
+// making is a client being made, for all who wait for it.
+type making struct {
+	done chan struct{}
+	err  error
+}
+
+// acquire returns the current client, making one if there is none. The caller
+// owes a release.
+func (c *clients) acquire(ctx context.Context) (*client, error) {
+	for {
+		c.mu.Lock()
+		if c.closed {
+			c.mu.Unlock()
+			return nil, errClosed
+		}
+		if cl := c.current; cl != nil {
+			cl.users++
+			c.mu.Unlock()
+			return cl, nil
+		}
+		m := c.making
+		if m == nil {
+			m = &making{done: make(chan struct{})}
+			c.making = m
+			c.wg.Go(func() { c.make(m) })
+		}
+		c.mu.Unlock()
+		select {
+		case <-m.done:
+			if m.err != nil {
+				return nil, m.err
+			}
+		case <-ctx.Done():
+			return nil, translate(ctx, ctx.Err())
+		}
+	}
+}
+
+// make makes a client. It runs on a goroutine of its own because those who
+// wait for the client may give up, and none of them may take it from the rest.
+func (c *clients) make(m *making) {
+	cl, err := c.dialNew()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.making = nil
+	m.err = err
+	if err == nil {
+		c.grant, c.current = cl.grant, cl
+		c.open[cl] = struct{}{}
+		c.wg.Add(1) // until cl is closed
+		if c.closed {
+			c.retire(cl)
+		}
+	}
+	close(m.done)
+}
+
+func (c *clients) dialNew() (*client, error) {
+	c.mu.Lock()
+	g := c.grant
+	c.mu.Unlock()
+	if g == nil {
+		p, err := c.ask()
+		if err != nil {
+			return nil, err
+		}
+		g = &grant{CredentialProvider: p}
+	}
+	tc, err := c.dial(g.CredentialProvider)
+	if err != nil {
+		return nil, translate(context.Background(), err)
+	}
+	return &client{TopicClient: tc, grant: g, made: time.Now()}, nil
+}
+
+// ask asks for credentials.
+func (c *clients) ask() (auth.CredentialProvider, error) {
+	ctx, cancel := context.WithTimeout(c.ctx, c.timeout)
+	defer cancel()
+	p, err := c.credentials(ctx)
+	switch {
+	case c.ctx.Err() != nil:
+		return nil, errClosed
+	case err != nil && permanent(err):
+		return nil, fmt.Errorf("momento: credentials: %w", err)
+	case err != nil:
+		return nil, fmt.Errorf("momento: credentials: %w: %w", pubsub.ErrUnavailable, err)
+	}
+	if err := checkCredentials(p); err != nil {
+		return nil, invalid("%v", err)
+	}
+	return p, nil
+}
+
+// release gives back a client after a call with that result.
+func (c *clients) release(cl *client, err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if err == nil {
+		cl.success()
+	}
+	c.leave(cl)
+}
+
+// subscribe subscribes on cl. On success the stream uses cl until its end is
+// told by unsubscribe; otherwise cl is released.
+func (c *clients) subscribe(ctx context.Context, cl *client, request *sdk.TopicSubscribeRequest) (sdk.TopicSubscription, error) {
+	c.mu.Lock()
+	if c.closed {
+		// From here on cl may be closed at any moment.
+		c.leave(cl)
+		c.mu.Unlock()
+		return nil, errClosed
+	}
+	cl.subscribing++
+	c.mu.Unlock()
+
+	sub, err := cl.Subscribe(ctx, request)
+
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	cl.subscribing--
+	cl.subscribed = time.Now()
+	if err != nil {
+		c.leave(cl)
+		return nil, translate(ctx, err)
+	}
+	cl.success()
+	c.live++
+	c.closeIfIdle(cl)
+	return sub, nil
+}
+
+// unsubscribe tells that a stream on cl ended.
+func (c *clients) unsubscribe(cl *client) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.live--
+	c.leave(cl)
+}
+
+// failed is told of a call or stream that failed on cl. It reports whether cl
+// has been replaced because of that, so that trying again at once makes sense.
+func (c *clients) failed(cl *client, err error) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch {
+	case c.closed:
+		return false
+	case errors.Is(err, pubsub.ErrUnauthenticated):
+		if !c.refreshes {
+			return false
+		}
+		if c.grant == cl.grant {
+			c.grant = nil
+		}
+		c.retire(cl)
+		// Credentials that were accepted before have expired; others are wrong.
+		return cl.grant.accepted
+	case deaf(err):
+		patience, since := renewAfter, cl.made
+		if c.live > 0 {
+			patience = renewLiveAfter
+		} else if cl.succeeded.After(since) {
+			since = cl.succeeded
+		}
+		if !cl.retired && time.Since(since) < patience {
+			return false
+		}
+	default:
+		return false
+	}
+	c.retire(cl)
+	return true
+}
+
+// retire has a client replaced by the next acquire. Requires mu.
+func (c *clients) retire(cl *client) {
+	if c.current == cl {
+		c.current = nil
+	}
+	cl.retired = true
+	c.closeIfIdle(cl)
+}
+
+// leave takes a user from cl. Requires mu.
+func (c *clients) leave(cl *client) {
+	cl.users--
+	c.closeIfIdle(cl)
+}
+
+// closeIfIdle closes a retired client that nobody uses, or that nobody will
+// for long because the Backend closes. Requires mu.
+func (c *clients) closeIfIdle(cl *client) {
+	if cl.closing || !cl.retired || cl.subscribing > 0 || cl.users > 0 && !c.closed {
+		return
+	}
+	cl.closing = true
+	delete(c.open, cl)
+	go func() {
+		defer c.wg.Done()
+		time.Sleep(time.Until(cl.subscribed.Add(closePause)))
+		cl.Close()
+	}()
+}
+
+// close closes all clients and waits for it. c.ctx has ended, so that calls of
+// Subscribe that are under way return. It may be called again.
+func (c *clients) close() {
+	c.mu.Lock()
+	c.closed = true
+	for cl := range c.open {
+		c.retire(cl)
+	}
+	c.mu.Unlock()
+	c.wg.Wait()
+}

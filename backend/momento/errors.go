@@ -1,0 +1,159 @@
+package momento
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	sdk "github.com/momentohq/client-sdk-go/momento"
+	"github.com/topicbus/pubsub"
+)
+
+var (
+	errClosed    = fmt.Errorf("momento backend: %w", pubsub.ErrClosed)
+	errNoValue   = errors.New("the service sent an item without a value")
+	errMuteStart = fmt.Errorf("%w: no first message within the subscribe timeout", pubsub.ErrUnavailable)
+	errStalled   = fmt.Errorf("%w: nothing received within the stall timeout", pubsub.ErrUnavailable)
+)
+
+// sentinels maps the SDK's error codes to the errors of package pubsub. A code
+// that is not listed counts as unavailable: what is unknown may pass.
+var sentinels = map[string]error{
+	sdk.AuthenticationError:          pubsub.ErrUnauthenticated,
+	sdk.PermissionError:              pubsub.ErrPermissionDenied,
+	sdk.NotFoundError:                pubsub.ErrNotFound,
+	sdk.StoreNotFoundError:           pubsub.ErrNotFound,
+	sdk.ItemNotFoundError:            pubsub.ErrNotFound,
+	sdk.InvalidArgumentError:         pubsub.ErrInvalidArgument,
+	sdk.BadRequestError:              pubsub.ErrInvalidArgument,
+	sdk.LimitExceededError:           pubsub.ErrLimitExceeded,
+	sdk.ClientResourceExhaustedError: pubsub.ErrLimitExceeded,
+	sdk.ServerUnavailableError:       pubsub.ErrUnavailable,
+	sdk.ConnectionError:              pubsub.ErrUnavailable,
+	sdk.TimeoutError:                 pubsub.ErrUnavailable,
+	sdk.CanceledError:                pubsub.ErrUnavailable,
+	sdk.InternalServerError:          pubsub.ErrUnavailable,
+	sdk.UnknownServiceError:          pubsub.ErrUnavailable,
+	sdk.FailedPreconditionError:      pubsub.ErrUnavailable,
+	sdk.AlreadyExistsError:           pubsub.ErrUnavailable,
+	sdk.ClientSdkError:               pubsub.ErrUnavailable,
+}
+
+// permanent reports whether err ends a subscription: trying again cannot help.
+func permanent(err error) bool {
+	for _, sentinel := range []error{
+		pubsub.ErrUnauthenticated, pubsub.ErrPermissionDenied, pubsub.ErrNotFound, pubsub.ErrInvalidArgument, pubsub.ErrClosed,
+	} {
+		if errors.Is(err, sentinel) {
+			return true
+		}
+	}
+	return false
+}
+
+// deaf reports whether err may come from a connection that has stopped
+// listening, so that a new one could do better.
+func deaf(err error) bool {
+	switch code(err) {
+	case sdk.ServerUnavailableError, sdk.ConnectionError, sdk.TimeoutError:
+		return true
+	}
+	return errors.Is(err, errMuteStart)
+}
+
+// exhausted reports whether the SDK's own pool refused a stream.
+func exhausted(err error) bool { return code(err) == sdk.ClientResourceExhaustedError }
+
+// oversize reports whether err says that a received message exceeded gRPC's
+// limit. A limit of the service has the same code; only gRPC's own text tells
+// them apart.
+func oversize(err error) bool {
+	var me sdk.MomentoError
+	if !errors.As(err, &me) || me.Code() != sdk.LimitExceededError {
+		return false
+	}
+	text := me.Message()
+	return strings.Contains(text, "grpc: received message") && strings.Contains(text, "larger than max")
+}
+
+// code returns the SDK's code in err, or "".
+func code(err error) string {
+	var me sdk.MomentoError
+	if errors.As(err, &me) {
+		return me.Code()
+	}
+	return ""
+}
+
+// serviceError is an error of the SDK with the pubsub error it amounts to.
+// Both stay visible to errors.Is and errors.As, and so does what the SDK's
+// error hides because it has no Unwrap.
+type serviceError struct {
+	sentinel error
+	cause    error
+}
+
+// Error says it in one line.
+func (e *serviceError) Error() string {
+	text := e.cause.Error()
+	var me sdk.MomentoError
+	if errors.As(e.cause, &me) {
+		text = me.Code() + ": " + strings.TrimSpace(me.Message())
+		if original := me.OriginalErr(); original != nil && !strings.Contains(original.Error(), "rpc error:") {
+			text += ": " + original.Error()
+		}
+	}
+	return e.sentinel.Error() + ": " + strings.ReplaceAll(text, "\n", " ")
+}
+
+func (e *serviceError) Unwrap() []error {
+	errs := []error{e.sentinel, e.cause}
+	var me sdk.MomentoError
+	if errors.As(e.cause, &me) && me.OriginalErr() != nil {
+		errs = append(errs, me.OriginalErr())
+	}
+	return errs
+}
+
+// translate gives an error of the SDK its meaning. ctx is that of the call: if
+// it ended, then that is why, whatever the SDK makes of it.
+func translate(ctx context.Context, err error) error {
+	if err == nil {
+		return nil
+	}
+	if ctx.Err() != nil {
+		switch cause := context.Cause(ctx); cause {
+		case errClosed, errMuteStart, errStalled:
+			return cause
+		}
+		if err == ctx.Err() {
+			return err
+		}
+		return &serviceError{sentinel: ctx.Err(), cause: err}
+	}
+	sentinel := sentinels[code(err)]
+	if sentinel == nil {
+		sentinel = pubsub.ErrUnavailable
+	}
+	return &serviceError{sentinel: sentinel, cause: err}
+}
+
+// translatePublish is translate for Publish, where a limit may be that of the
+// payload's size: the service's, or gRPC's own.
+func translatePublish(ctx context.Context, err error) error {
+	err = translate(ctx, err)
+	var me sdk.MomentoError
+	if errors.Is(err, pubsub.ErrLimitExceeded) && errors.As(err, &me) {
+		text := strings.ToLower(me.Message())
+		if strings.Contains(text, "size limit exceeded") || strings.Contains(text, "larger than max") {
+			return &serviceError{sentinel: pubsub.ErrPayloadTooLarge, cause: me}
+		}
+	}
+	return err
+}
+
+// timedOut reports whether err took a whole timeout to come about.
+func timedOut(err error) bool {
+	return code(err) == sdk.TimeoutError || errors.Is(err, errMuteStart)
+}

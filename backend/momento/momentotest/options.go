@@ -1,0 +1,85 @@
+package momentotest
+
+import (
+	"fmt"
+	"time"
+)
+
+// Option configures a [Server].
+type Option func(*settings)
+
+const (
+	defaultRetention = 4096
+	defaultHeartbeat = time.Second
+	defaultToken     = "momentotest"
+)
+
+type settings struct {
+	addr             string
+	caches           []string
+	retention        int
+	heartbeat        time.Duration
+	apiKey           string
+	requireKey       bool
+	maxPayload       int
+	maxSubscriptions int
+	publishRate      int
+	inclusive        bool
+}
+
+func (c settings) validate() error {
+	switch {
+	case c.retention < 1:
+		return fmt.Errorf("momentotest: retention of %d messages, want at least 1", c.retention)
+	case c.heartbeat < 0:
+		return fmt.Errorf("momentotest: heartbeat interval %v is negative", c.heartbeat)
+	case c.requireKey && c.apiKey == "":
+		return fmt.Errorf("momentotest: WithAPIKey was given an empty key")
+	case c.maxPayload < 0 || c.maxSubscriptions < 0 || c.publishRate < 0:
+		return fmt.Errorf("momentotest: a limit is negative")
+	}
+	return nil
+}
+
+// WithAddr sets the TCP address to listen on, such as "127.0.0.1:8080". The
+// default is a free port of the loopback interface.
+func WithAddr(addr string) Option { return func(c *settings) { c.addr = addr } }
+
+// WithCaches makes caches exist from the start.
+func WithCaches(names ...string) Option {
+	return func(c *settings) { c.caches = append(c.caches, names...) }
+}
+
+// WithRetention sets how many messages (and injected frames) each topic
+// keeps, for subscribers that resume or read slowly. The default is 4096.
+func WithRetention(n int) Option { return func(c *settings) { c.retention = n } }
+
+// WithHeartbeatInterval sets how often each stream gets a heartbeat. The
+// default is 1 s; with 0 the first heartbeat of a stream is its only one.
+func WithHeartbeatInterval(d time.Duration) Option { return func(c *settings) { c.heartbeat = d } }
+
+// WithAPIKey makes the server refuse calls with any other token than key, or
+// those of [Server.AddToken], as Unauthenticated.
+func WithAPIKey(key string) Option {
+	return func(c *settings) { c.apiKey, c.requireKey = key, true }
+}
+
+// WithMaxPayload makes the server refuse messages of more than n bytes as
+// ResourceExhausted. The service's own limit is 4096 unless it was raised;
+// the default here, 0, is none.
+func WithMaxPayload(n int) Option { return func(c *settings) { c.maxPayload = n } }
+
+// WithMaxSubscriptions makes the server refuse a Subscribe as
+// ResourceExhausted while n streams are open. The service's own limit is 100
+// unless it was raised; the default here, 0, is none.
+func WithMaxSubscriptions(n int) Option { return func(c *settings) { c.maxSubscriptions = n } }
+
+// WithPublishRate makes the server refuse as ResourceExhausted what is
+// published faster than n messages per second, with bursts of n. The default,
+// 0, is no limit.
+func WithPublishRate(n int) Option { return func(c *settings) { c.publishRate = n } }
+
+// WithInclusiveAnnouncements makes discontinuities announce the number of the
+// next message itself, and not the one before it. Momento's sources disagree
+// about which of the two the service does, so clients have to cope with both.
+func WithInclusiveAnnouncements() Option { return func(c *settings) { c.inclusive = true } }

@@ -1,0 +1,247 @@
+package momento
+
+import (
+	"context"
+	"log/slog"
+	"math"
+	"time"
+
+	"github.com/cenkalti/backoff/v4"
+	"github.com/momentohq/client-sdk-go/auth"
+	"github.com/momentohq/client-sdk-go/config"
+	"github.com/momentohq/client-sdk-go/config/retry"
+	sdk "github.com/momentohq/client-sdk-go/momento"
+)
+
+// DefaultStallTimeout is the stall timeout of a Backend made without
+// [WithStallTimeout].
+const DefaultStallTimeout = time.Minute
+
+// Option configures a [Backend]. New rejects values that cannot work.
+type Option func(*options)
+
+type options struct {
+	credentials      credentialsFunc
+	refreshes        bool // credentials can be asked for fresh ones
+	configuration    config.TopicsConfiguration
+	backOff          func() backoff.BackOff
+	publishRetry     func() backoff.BackOff // nil: none
+	stallTimeout     time.Duration
+	subscribeTimeout time.Duration // 0: the configuration's
+	publishTimeout   time.Duration // 0: the configuration's
+	maxSubscriptions uint32        // 0: the configuration's
+	logger           *slog.Logger
+	newClient        func(config.TopicsConfiguration, auth.CredentialProvider) (sdk.TopicClient, error)
+	err              error // the first option that cannot work
+}
+
+func defaults() options {
+	return options{
+		backOff:      defaultBackOff,
+		stallTimeout: DefaultStallTimeout,
+		logger:       slog.Default(),
+		newClient:    sdk.NewTopicClient,
+	}
+}
+
+// defaultBackOff waits 50 ms after the first failure and up to a second after
+// later ones, give or take half, for as long as it takes. It grows slowly: an
+// attempt is cheap, and a growing interval delays the recovery by a part of
+// the outage.
+func defaultBackOff() backoff.BackOff {
+	return backoff.NewExponentialBackOff(
+		backoff.WithInitialInterval(50*time.Millisecond),
+		backoff.WithMultiplier(1.25),
+		backoff.WithRandomizationFactor(0.5),
+		backoff.WithMaxInterval(time.Second),
+		backoff.WithMaxElapsedTime(0),
+	)
+}
+
+func (o *options) fail(format string, args ...any) {
+	if o.err == nil {
+		o.err = invalid(format, args...)
+	}
+}
+
+// WithCredentials sets the credentials. The default are those of the
+// environment variable MOMENTO_API_KEY (and MOMENTO_ENDPOINT, for a v2 key).
+func WithCredentials(p auth.CredentialProvider) Option {
+	return func(o *options) {
+		if err := checkCredentials(p); err != nil {
+			o.fail("WithCredentials: %v", err)
+			return
+		}
+		o.credentials, o.refreshes = constant(p), false
+	}
+}
+
+// WithCredentialsFunc has f called for credentials: for the first Publish or
+// Subscribe, and for fresh ones when the service refuses some that it has
+// accepted before, as it does when a disposable token expires. Subscriptions
+// then go on where they were. Fresh credentials that are refused at once are a
+// permanent error.
+//
+// f is called from one goroutine at a time. Its ctx ends with the Backend and
+// after the subscribe timeout; f must return soon after. An error of f counts
+// as pubsub.ErrUnavailable, and is tried again by subscriptions, unless
+// errors.Is finds one of pubsub's permanent errors in it.
+func WithCredentialsFunc(f func(context.Context) (auth.CredentialProvider, error)) Option {
+	return func(o *options) {
+		if f == nil {
+			o.fail("WithCredentialsFunc: the function is nil")
+		}
+		o.credentials, o.refreshes = f, true
+	}
+}
+
+// WithConfiguration sets the SDK's configuration: transport, timeouts,
+// middleware. Its retry strategy is not used, because the Backend reconnects
+// by itself, nor is its logger factory: see [WithLogger].
+func WithConfiguration(c config.TopicsConfiguration) Option {
+	return func(o *options) {
+		if c == nil || c.GetTransportStrategy() == nil {
+			o.fail("WithConfiguration: the configuration or its transport strategy is nil")
+		}
+		o.configuration = c
+	}
+}
+
+// WithBackoff sets how long a stream that broke waits before each attempt to
+// reconnect. f is called once for each stream; what it returns is reset when
+// a stream breaks that was up for a second or more. backoff.Stop ends the
+// stream with the last error.
+//
+// Waits are stretched in two cases, whatever the policy: while more than ten
+// streams of the Backend are down at once, so that together they do not try
+// more often than ten would (the first to succeed wakes the others), and
+// tenfold after the service refused a stream because of a limit, since
+// attempts count against limits.
+//
+// The default begins with 50 ms, grows to 1 s, varies by half either way, and
+// never gives up.
+func WithBackoff(f func() backoff.BackOff) Option {
+	return func(o *options) {
+		if f == nil {
+			o.fail("WithBackoff: the function is nil")
+		}
+		o.backOff = f
+	}
+}
+
+// WithStallTimeout sets how long a stream may be silent before it is taken for
+// dead and replaced. Whatever the service sends is a sign of life, heartbeats
+// included. It promises no interval for these; about one second is usual. The
+// default is [DefaultStallTimeout]; 0 trusts the connection's own keepalive.
+func WithStallTimeout(d time.Duration) Option {
+	return func(o *options) {
+		if d < 0 {
+			o.fail("WithStallTimeout: %v is negative", d)
+		}
+		o.stallTimeout = d
+	}
+}
+
+// WithSubscribeTimeout sets how long one attempt to subscribe may take, up to
+// the stream's first message, and one call of the credentials function. The
+// default is the client timeout of the SDK's configuration, 5 s.
+func WithSubscribeTimeout(d time.Duration) Option {
+	return func(o *options) {
+		if d <= 0 {
+			o.fail("WithSubscribeTimeout: %v is not positive", d)
+		}
+		o.subscribeTimeout = d
+	}
+}
+
+// WithPublishTimeout sets how long one attempt to publish may take. The
+// default is the client timeout of the SDK's configuration, 5 s.
+func WithPublishTimeout(d time.Duration) Option {
+	return func(o *options) {
+		if d <= 0 {
+			o.fail("WithPublishTimeout: %v is not positive", d)
+		}
+		o.publishTimeout = d
+	}
+}
+
+// WithMaxSubscriptions sets how many streams may be open at once. The Backend
+// opens a connection for each hundred as they come; the service may have a
+// limit of its own. The default is 400 over four connections, or what the
+// SDK's configuration says.
+func WithMaxSubscriptions(n int) Option {
+	return func(o *options) {
+		if n <= 0 || n > math.MaxInt32 {
+			o.fail("WithMaxSubscriptions: %d is out of range", n)
+		}
+		o.maxSubscriptions = uint32(n)
+	}
+}
+
+// WithPublishRetry has Publish try again after pubsub.ErrUnavailable and
+// pubsub.ErrLimitExceeded, as f's policy says and as long as its ctx lasts.
+// f is called for each Publish that fails. The default is not to try again:
+// the service may have accepted a message though the call failed, and a second
+// attempt then duplicates it.
+func WithPublishRetry(f func() backoff.BackOff) Option {
+	return func(o *options) {
+		if f == nil {
+			o.fail("WithPublishRetry: the function is nil")
+		}
+		o.publishRetry = f
+	}
+}
+
+// WithLogger sets where the Backend and the SDK log; the SDK's own logger
+// never runs. The default is slog.Default().
+func WithLogger(l *slog.Logger) Option {
+	return func(o *options) {
+		if l == nil {
+			o.fail("WithLogger: the logger is nil")
+		}
+		o.logger = l
+	}
+}
+
+// resolve fills in what was not set and makes the SDK's configuration.
+func (o *options) resolve() error {
+	if o.err != nil {
+		return o.err
+	}
+	if o.credentials == nil {
+		p, err := fromEnvironment()
+		if err != nil {
+			return err
+		}
+		o.credentials = constant(p)
+	}
+	base := o.configuration
+	if base == nil {
+		base = config.TopicsDefaultWithLogger(loggerFactory{o.logger})
+	}
+	timeout := base.GetClientSideTimeout()
+	if timeout <= 0 {
+		timeout = 5 * time.Second // what the SDK takes
+	}
+	if o.subscribeTimeout == 0 {
+		o.subscribeTimeout = timeout
+	}
+	if o.publishTimeout == 0 {
+		o.publishTimeout = timeout
+	}
+	if o.maxSubscriptions == 0 {
+		o.maxSubscriptions = base.GetMaxSubscriptions()
+	}
+	// Built anew rather than through the configuration's With methods: these
+	// write to its logger, and most of them drop the number of subscriptions.
+	// The SDK has one timeout for both calls; the shorter one is ours.
+	transport := base.GetTransportStrategy().WithClientTimeout(max(o.subscribeTimeout, o.publishTimeout))
+	o.configuration = config.NewTopicConfiguration(&config.TopicsConfigurationProps{
+		LoggerFactory:     loggerFactory{o.logger},
+		MaxSubscriptions:  o.maxSubscriptions,
+		TransportStrategy: transport,
+		RetryStrategy:     retry.NewNeverRetryStrategy(),
+		Middleware:        base.GetMiddleware(),
+	})
+	return nil
+}

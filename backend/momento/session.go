@@ -1,0 +1,79 @@
+package momento
+
+import (
+	"context"
+	"runtime"
+	"time"
+
+	sdk "github.com/momentohq/client-sdk-go/momento"
+	"github.com/topicbus/pubsub"
+)
+
+// session is one SDK stream. The SDK ends a blocked Event only when the ctx of
+// Subscribe ends, so one ctx of our own serves Subscribe and every Event.
+type session struct {
+	sub    sdk.TopicSubscription
+	client *client
+	ctx    context.Context
+	cancel context.CancelCauseFunc
+	began  time.Time
+	dog    watchdog
+}
+
+// dial makes one attempt to subscribe. again tells that another one, at once,
+// can be expected to do better.
+func (b *Backend) dial(ctx context.Context, topic string, at pubsub.Position) (s *session, again bool, err error) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer func() {
+		if err != nil {
+			cancel(nil) // the SDK would leave the stream open
+		}
+	}()
+	timer := time.AfterFunc(b.options.subscribeTimeout, func() { cancel(errMuteStart) })
+	defer timer.Stop()
+
+	cl, err := b.clients.acquire(ctx)
+	if err != nil {
+		return nil, false, err
+	}
+	sub, err := b.clients.subscribe(ctx, cl, &sdk.TopicSubscribeRequest{
+		CacheName:                   b.cacheName,
+		TopicName:                   topic,
+		ResumeAtTopicSequenceNumber: at.Sequence,
+		SequencePage:                at.Page,
+	})
+	if err != nil {
+		// The SDK's pool refuses one stream too many after it was full.
+		again = b.clients.failed(cl, err) && !timedOut(err) || exhausted(err)
+		return nil, again, err
+	}
+	s = &session{sub: sub, client: cl, ctx: ctx, cancel: cancel, began: time.Now()}
+	s.dog.timeout = b.options.stallTimeout
+	s.dog.expire = func() { cancel(errStalled) }
+	return s, false, nil
+}
+
+// event waits for the next frame. An item that the SDK cannot read makes it
+// panic; that is errNoValue, and the stream goes on.
+func (s *session) event() (ev sdk.TopicEvent, err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			if _, ok := r.(runtime.Error); !ok {
+				panic(r)
+			}
+			ev, err = nil, errNoValue
+		}
+	}()
+	s.dog.wait()
+	defer s.dog.done()
+	ev, err = s.sub.Event(s.ctx)
+	return ev, err
+}
+
+// end ends the session and gives its place back to the SDK.
+func (s *session) end(c *clients) {
+	s.dog.stop()
+	s.cancel(nil)
+	s.sub.Close()
+	c.unsubscribe(s.client)
+}

@@ -1,0 +1,101 @@
+package pubsub
+
+import (
+	"slices"
+	"sync"
+	"time"
+)
+
+// maxIncidents is how many incidents a bus remembers.
+const maxIncidents = 64
+
+// alikeFor is how soon another incident must follow to join one like it, so
+// that a subscription which cannot keep up does not push out all else.
+const alikeFor = time.Second
+
+// Incident is a rare thing that happened on a stream or a subscription of a
+// bus: a discontinuity, a change of a stream's state, or the permanent error
+// that ended a stream. Those of a stream are listed once, however many
+// subscriptions share it, and whether or not anybody has read that far yet.
+//
+// Those alike are one: discontinuities of one topic and cause that follow each
+// other within a second, and the attempts of one topic to reconnect.
+type Incident struct {
+	Topic string
+	// First and Last are when it began and when it was last added to. Count is
+	// how many were joined.
+	First, Last time.Time
+	Count       uint64
+	// Either of these is set. A joined Discontinuity reaches over them all: it
+	// begins where the first one began and its Lost is their sum. It never
+	// holds a Payload. State is the last one.
+	Discontinuity *Discontinuity
+	State         *StateChange
+	Err           error
+}
+
+// incidentLog keeps the newest incidents, those that were last added to last.
+type incidentLog struct {
+	mu   sync.Mutex
+	list []Incident
+}
+
+func (l *incidentLog) discontinuity(d *Discontinuity) {
+	c := *d
+	c.Payload = nil
+	l.add(Incident{Topic: d.Topic, Discontinuity: &c})
+}
+
+func (l *incidentLog) add(n Incident) {
+	n.First = time.Now()
+	n.Last, n.Count = n.First, 1
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if i := l.alike(&n); i >= 0 {
+		n.join(&l.list[i])
+		l.list = slices.Delete(l.list, i, i+1)
+	}
+	if len(l.list) == maxIncidents {
+		l.list = slices.Delete(l.list, 0, 1)
+	}
+	l.list = append(l.list, n)
+}
+
+// alike returns the index of the incident that n is to be joined with, or -1.
+func (l *incidentLog) alike(n *Incident) int {
+	for i := len(l.list) - 1; i >= 0; i-- {
+		switch o := &l.list[i]; {
+		case o.Topic != n.Topic:
+		case n.State != nil && o.State != nil:
+			if n.State.State == Reconnecting && o.State.State == Reconnecting {
+				return i
+			}
+			return -1
+		case n.Discontinuity != nil && o.Discontinuity != nil && n.Discontinuity.Cause == o.Discontinuity.Cause:
+			if n.First.Sub(o.Last) <= alikeFor {
+				return i
+			}
+			return -1
+		}
+	}
+	return -1
+}
+
+// join adds an older incident to n, which nobody else has seen yet.
+func (n *Incident) join(older *Incident) {
+	n.First, n.Count = older.First, older.Count+1
+	if d := n.Discontinuity; d != nil {
+		d.After = older.Discontinuity.After
+		d.Lost += older.Discontinuity.Lost
+		d.Exact = d.Exact && older.Discontinuity.Exact
+	}
+}
+
+// newestFirst returns what the log holds.
+func (l *incidentLog) newestFirst() []Incident {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	list := slices.Clone(l.list)
+	slices.Reverse(list)
+	return list
+}

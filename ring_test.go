@@ -1,0 +1,147 @@
+package pubsub
+
+import (
+	"math/rand/v2"
+	"reflect"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+func fill(r *ring[int], from, to int) {
+	for i := from; i < to; i++ {
+		*r.tailSlot() = slot[int]{value: i, pos: Position{Page: 1, Sequence: uint64(i)}}
+		r.append()
+	}
+}
+
+func TestRingKeepsWhatItOwes(t *testing.T) {
+	for _, capacity := range []int{1, 2, 31, 32, 33, 63, 64, 65, 256, 1000} {
+		r := newRing[int](capacity, false)
+		for n := range 3*capacity + 100 {
+			for i := r.oldest(uint64(n)); i < uint64(n); i++ {
+				seg := r.pin(i)
+				require.NotNil(t, seg, "capacity %d, head %d, index %d", capacity, n, i)
+				require.Equal(t, int(i), seg.slots[i%segmentSize].value)
+				seg.pins.Add(-1)
+			}
+			if n > 300 {
+				fill(r, n, 3*capacity+100)
+				break
+			}
+			fill(r, n, n+1)
+		}
+	}
+}
+
+func TestRingNeverReusesAPinnedSegment(t *testing.T) {
+	r := newRing[int](32, false)
+	fill(r, 0, 10)
+	held := r.pin(5)
+	require.NotNil(t, held)
+	fill(r, 10, 1000)
+	require.Equal(t, 5, held.slots[5].value)
+	require.Nil(t, r.pin(5), "the ring has moved on")
+	held.pins.Add(-1)
+	before := allocatedSegments(r)
+	fill(r, 1000, 5000)
+	require.Equal(t, before, allocatedSegments(r), "unpinned segments are used again")
+}
+
+func allocatedSegments(r *ring[int]) map[*segment[int]]bool {
+	set := map[*segment[int]]bool{}
+	for i := range r.segments {
+		if s := r.segments[i].Load(); s != nil {
+			set[s] = true
+		}
+	}
+	return set
+}
+
+func TestRingGrowsLazily(t *testing.T) {
+	r := newRing[int](1000, false)
+	require.Empty(t, allocatedSegments(r))
+	fill(r, 0, segmentSize+1)
+	require.Len(t, allocatedSegments(r), 2)
+}
+
+func TestRingLocate(t *testing.T) {
+	at := func(n int) Position { return Position{Page: 1, Sequence: uint64(n)} }
+	r := newRing[int](40, false)
+	_, ok := r.locate(at(1))
+	require.False(t, ok, "empty")
+	fill(r, 1, 101) // sequence 1 has index 0; the last 40 are 61 to 100
+	for n := 61; n <= 100; n++ {
+		i, ok := r.locate(at(n))
+		require.True(t, ok, n)
+		require.EqualValues(t, n, i)
+	}
+	for _, n := range []int{1, 60, 101, 1000} {
+		_, ok := r.locate(at(n))
+		require.False(t, ok, n)
+	}
+}
+
+func TestNoteLogAccountsForWhatItDrops(t *testing.T) {
+	seed := rand.Uint64()
+	r := rand.New(rand.NewPCG(seed, 0))
+	var l noteLog
+	var lost, inexact uint64
+	m := mark{}
+	for range 5000 {
+		var n note
+		switch r.IntN(3) {
+		case 0:
+			n.kind = KindHeartbeat
+		case 1:
+			n.kind, n.state = KindState, &StateChange{}
+		default:
+			d := &Discontinuity{Lost: r.Uint64N(9), Exact: r.IntN(2) == 0}
+			n.kind, n.discontinuity = KindDiscontinuity, d
+			lost += d.Lost
+			if !d.Exact {
+				inexact++
+			}
+		}
+		l.add(n)
+		require.Equal(t, lost, l.newest.lost, "seed %d", seed)
+		require.LessOrEqual(t, len(l.list), 2*maxNotes)
+	}
+	// A reader that reads what is there, and the totals of what was dropped,
+	// has accounted for everything.
+	m = l.dropped.mark()
+	for n := l.after(m.seq); n != nil; n = l.after(m.seq) {
+		if n.discontinuity != nil {
+			require.Equal(t, n.lost, m.lost+n.discontinuity.Lost)
+		}
+		m = n.mark()
+	}
+	require.Equal(t, mark{l.newest.seq, lost, inexact}, m, "seed %d", seed)
+}
+
+func TestNoteLogMergesHeartbeatsInARow(t *testing.T) {
+	var l noteLog
+	for range 10 {
+		l.add(note{kind: KindHeartbeat, at: 1})
+	}
+	require.Len(t, l.list, 1)
+	first := l.after(0).seq
+	l.add(note{kind: KindHeartbeat, at: 1})
+	require.NotNil(t, l.after(first), "who has read the one sees the next")
+	l.add(note{kind: KindHeartbeat, at: 2})
+	require.Len(t, l.list, 2)
+}
+
+func TestIsPlain(t *testing.T) {
+	type inner struct{ S string }
+	type plain struct {
+		A int
+		B [3]inner
+	}
+	for _, v := range []any{1, "s", 1.5, true, plain{}, [2]plain{}, struct{}{}} {
+		require.True(t, isPlain(reflect.TypeOf(v)), "%T", v)
+	}
+	for _, v := range []any{&plain{}, []int{}, map[int]int{}, make(chan int), func() {}, struct{ E error }{}, [1][]int{}} {
+		require.False(t, isPlain(reflect.TypeOf(v)), "%T", v)
+	}
+}
