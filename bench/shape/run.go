@@ -31,6 +31,11 @@ type timer interface {
 	StopTimer()
 }
 
+type noTimer struct{}
+
+func (noTimer) StartTimer() {}
+func (noTimer) StopTimer()  {}
+
 func (r *Run[T]) begin() {
 	r.timer.StartTimer()
 	r.began = time.Now()
@@ -56,7 +61,8 @@ type Result struct {
 const patience = 30 * time.Second
 
 // Start opens c and subscribes. Some messages more than asked for will be
-// published, so that each publisher sends equally many to each topic.
+// published, so that each publisher sends equally many to each topic. t, a
+// [testing.B] or nil, is told when the measured part starts and stops.
 func Start[T any](c Contender[T], l *Load[T], f Fleet, messages int, t timer) (*Run[T], error) {
 	f.Publishers, f.Topics = max(f.Publishers, 1), max(f.Topics, 1)
 	if f.Publishers > len(l.messages) || f.Publishers > maxPublishers {
@@ -65,6 +71,9 @@ func Start[T any](c Contender[T], l *Load[T], f Fleet, messages int, t timer) (*
 	system, err := c.Open(f)
 	if err != nil {
 		return nil, fmt.Errorf("open %s: %w", c.Name, err)
+	}
+	if t == nil {
+		t = noTimer{}
 	}
 	lanes := f.Publishers * f.Topics
 	r := &Run[T]{
@@ -280,6 +289,42 @@ func (r *Run[T]) overrun(stuck *sync.WaitGroup) (elapsed time.Duration, err erro
 		}
 	}
 	return r.end(), nil
+}
+
+// Jam publishes everything while one subscriber is stuck in its first message,
+// until the system has made the publisher wait for that long. It returns how
+// many messages the system took by then. Then it lets the subscriber go, and
+// waits until all have everything. The fleet must have one publisher and topic.
+func (r *Run[T]) Jam(wait time.Duration) (taken uint64, err error) {
+	release := make(chan struct{})
+	r.sinks[0].arrived = func(i uint64) {
+		if i == 0 {
+			<-release
+		}
+	}
+	var published atomic.Uint64
+	done := make(chan error, 1)
+	go func() {
+		for i := range r.each {
+			if err := r.system.Publish(0, r.load.messages[0][i%window]); err != nil {
+				done <- fmt.Errorf("publish: %w", err)
+				return
+			}
+			published.Add(1)
+		}
+		done <- nil
+	}()
+	for before := uint64(0); taken < r.each; before = taken {
+		time.Sleep(wait)
+		if taken = published.Load(); taken == before {
+			break
+		}
+	}
+	close(release)
+	if err := <-done; err != nil {
+		return taken, err
+	}
+	return taken, await(r.drained)
 }
 
 func (r *Run[T]) result(elapsed time.Duration) Result {

@@ -10,13 +10,8 @@ import (
 	"github.com/topicbus/pubsub/codec"
 )
 
-type noTimer struct{}
-
-func (noTimer) StartTimer() {}
-func (noTimer) StopTimer()  {}
-
 func run(c Contender[[]byte], f Fleet, messages int, drive func(*Run[[]byte]) (Result, error)) (Result, error) {
-	r, err := Start(c, Bytes(f.Publishers, 16), f, messages, noTimer{})
+	r, err := Start(c, Bytes(f.Publishers, 16), f, messages, nil)
 	if err != nil {
 		return Result{}, err
 	}
@@ -73,6 +68,19 @@ func TestHonestContendersPass(t *testing.T) {
 			require.Greater(t, res.Elapsed, 4*time.Millisecond)
 		})
 	}
+}
+
+func TestJamFindsHowMuchIsTaken(t *testing.T) {
+	jam := func(c Contender[[]byte]) uint64 {
+		r, err := Start(c, Bytes(1, 16), Fleet{Subscribers: 2}, 5000, nil)
+		require.NoError(t, err)
+		taken, err := r.Jam(10 * time.Millisecond)
+		require.NoError(t, err)
+		require.NoError(t, r.Close())
+		return taken
+	}
+	require.EqualValues(t, 1+100, jam(Channels[[]byte]("chan", 100))) // the first is taken out
+	require.EqualValues(t, 5000, jam(bus(pubsub.DropOldest, All[[]byte])))
 }
 
 func TestOverrunCountsReportedLosses(t *testing.T) {
