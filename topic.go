@@ -82,7 +82,7 @@ func (b *bus[T]) open(key topicKey, cfg subscribeConfig) *topic[T] {
 		name:    key.name,
 		block:   key.block,
 		private: cfg.private || cfg.resume,
-		ring:    newRing[T](b.cfg.buffer, key.block),
+		ring:    newRing[T](b.cfg.buffer, b.decodeOnce, key.block),
 		opened:  make(chan struct{}),
 		done:    make(chan struct{}),
 	}
@@ -224,9 +224,10 @@ func (t *topic[T]) message(ctx context.Context, f *Frame) error {
 	}
 	// Field by field into the ring: a slot made here and copied there is twice
 	// the work.
-	s := t.ring.tailSlot()
+	seg, i := t.ring.tailSegment()
+	s := &seg.slots[i]
 	if t.bus.decodeOnce {
-		s.value = value
+		seg.values[i] = value
 	} else {
 		s.payload = f.Payload
 	}
