@@ -12,7 +12,9 @@ func cskr() Peer {
 		Stuck:     Blocks,
 		Typed:     true,
 		Bubble:    true,
-		Remarks:   "One goroutine serves all topics. TryPub drops instead, without telling.",
+		Loss:      "TryPub drops silently",
+		Resume:    "no",
+		Remarks:   "One goroutine serves all topics.",
 	}
 }
 

@@ -11,6 +11,8 @@ func eventBusAsync() Peer {
 		Module:    "github.com/asaskevich/EventBus",
 		Stuck:     Blocks,
 		Bubble:    true,
+		Loss:      "nothing is lost",
+		Resume:    "no",
 		Remarks:   "SubscribeAsync, transactional: a goroutine per callback, one at a time.",
 	}
 }
@@ -21,6 +23,8 @@ func eventBusSync() Peer {
 		Module:    "github.com/asaskevich/EventBus",
 		Stuck:     Blocks,
 		Bubble:    true,
+		Loss:      "nothing is lost",
+		Resume:    "no",
 		Remarks:   "Subscribe: a call by reflection on the publisher's goroutine, under the lock of the bus. Nothing is queued, nothing runs in parallel.",
 	}
 }

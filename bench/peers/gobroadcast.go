@@ -13,7 +13,9 @@ func goBroadcast() Peer {
 		Module:    "github.com/dustin/go-broadcast",
 		Stuck:     Blocks,
 		Bubble:    true,
-		Remarks:   "No topics: a broadcaster for each here. TrySubmit drops instead; the sender is told, subscribers are not.",
+		Loss:      "nothing is lost",
+		Resume:    "no",
+		Remarks:   "No topics: a broadcaster for each here.",
 	}
 }
 

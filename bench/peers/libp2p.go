@@ -14,6 +14,8 @@ func libp2p() Peer {
 		Module:    "github.com/libp2p/go-libp2p/p2p/host/eventbus",
 		Stuck:     Blocks,
 		Bubble:    true,
+		Loss:      "nothing is lost",
+		Resume:    "the last event, if Stateful",
 		Remarks:   "The type is the topic: a bus for each topic here. Subscribers get any. Logs when a subscriber is slow.",
 	}
 }

@@ -16,8 +16,10 @@ func mempubsub() Peer {
 		Contender: shape.Contender[[]byte]{Name: "mempubsub", Open: openMempubsub, Unordered: true},
 		Module:    "gocloud.dev/pubsub/mempubsub",
 		Stuck:     Unbounded,
+		Loss:      "nothing is lost",
+		Resume:    "unacknowledged messages come again",
 		Remarks: "For tests, says its documentation. Polls every 250 ms when idle. " +
-			"At least once: what is not acknowledged in time comes again.",
+			"Goroutines of Receive outlive Shutdown.",
 	}
 }
 

@@ -13,8 +13,10 @@ func moby() Peer {
 		Module:    "github.com/moby/pubsub",
 		Stuck:     Blocks,
 		Bubble:    true,
-		Remarks: "No topics: a publisher for each here. Drops without telling when a subscriber takes longer " +
-			"than the timeout, an hour here; a goroutine and a timer per message and subscriber.",
+		Loss:      "dropped silently after the timeout",
+		Resume:    "no",
+		Remarks: "No topics: a publisher for each here. The timeout is an hour here. " +
+			"A goroutine and a timer per message and subscriber.",
 	}
 }
 

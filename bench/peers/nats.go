@@ -12,12 +12,13 @@ import (
 func natsEmbedded() Peer {
 	return Peer{
 		Contender: shape.Contender[[]byte]{Name: "nats", Open: openNATS},
-		Module:    "github.com/nats-io/nats.go, github.com/nats-io/nats-server/v2",
+		Module:    "github.com/nats-io/nats.go",
 		Stuck:     Unbounded,
 		Bubble:    true,
+		Loss:      "a count, by callback, not where",
+		Resume:    "JetStream",
 		Remarks: "Server in the process, connected by net.Pipe; one connection publishes, one subscribes. Made to do more than this: " +
-			"messages are serialised. Pending limits are off; by default a slow consumer loses messages and is told by a " +
-			"callback, not where. JetStream can resume.",
+			"messages are serialised. Pending limits are off here; with those of the default a slow consumer loses messages.",
 	}
 }
 

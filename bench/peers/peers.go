@@ -24,7 +24,11 @@ type Peer struct {
 	Typed bool
 	// Bubble: works in a testing/synctest bubble, from opening to closing.
 	Bubble bool
-	// Remarks on loss, resuming after a break, and how it was used here.
+	// How a subscriber learns what it lost, where messages can get lost.
+	Loss string
+	// How a subscriber goes on behind the last message it had.
+	Resume string
+	// How it was used here, and what else matters.
 	Remarks string
 }
 

@@ -14,7 +14,9 @@ func tailscale() Peer {
 		Stuck:     Unbounded,
 		Typed:     true,
 		Bubble:    true,
-		Remarks:   "The type is the topic: a bus for each topic here. No error, no history.",
+		Loss:      "nothing is lost",
+		Resume:    "no",
+		Remarks:   "The type is the topic: a bus for each topic here.",
 	}
 }
 

@@ -14,8 +14,10 @@ func watermill() Peer {
 		Module:    "github.com/ThreeDotsLabs/watermill/pubsub/gochannel",
 		Stuck:     Blocks,
 		Bubble:    true,
+		Loss:      "nothing is lost",
+		Resume:    "Persistent replays all, from the start",
 		Remarks: "With BlockPublishUntilSubscriberAck; without it every message of every subscriber " +
-			"is a goroutine, and order is lost. Persistent replays everything, always.",
+			"is a goroutine, and order is lost.",
 	}
 }
 

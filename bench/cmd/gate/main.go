@@ -75,10 +75,11 @@ func run(ctx context.Context, file string, update bool, most int, benchtime time
 	if err != nil {
 		return err
 	}
+	selection := rounds.Selection{Bench: pattern, Time: benchtime, Procs: want.Procs}
 	samples := make(rounds.Samples)
 	var got map[string]float64
 	for round := 1; round <= most; round++ {
-		if err := bench.Round(ctx, pattern, benchtime, want.Procs, samples.Add); err != nil {
+		if err := bench.Round(ctx, selection, samples.Add); err != nil {
 			return err
 		}
 		got = ratios(samples)

@@ -43,11 +43,19 @@ func Build(ctx context.Context, pkg, dir string) (*Binary, error) {
 	return b, nil
 }
 
-// Round runs the benchmarks that match the pattern once. It calls each for
-// every row, as it comes.
-func (b *Binary) Round(ctx context.Context, pattern string, benchtime time.Duration, procs int, each func(Row)) error {
-	cmd := exec.CommandContext(ctx, b.path,
-		"-test.run=^$", "-test.bench="+pattern, "-test.benchtime="+benchtime.String(), "-test.cpu="+strconv.Itoa(procs))
+// Selection is which benchmarks to run, and how.
+type Selection struct {
+	Bench string        // pattern of those that run
+	Skip  string        // pattern of those that do not; may be empty
+	Time  time.Duration // about how long each runs
+	Procs int           // GOMAXPROCS
+}
+
+// Round runs the selected benchmarks once. It calls each for every row, as it
+// comes.
+func (b *Binary) Round(ctx context.Context, s Selection, each func(Row)) error {
+	cmd := exec.CommandContext(ctx, b.path, "-test.run=^$",
+		"-test.bench="+s.Bench, "-test.skip="+s.Skip, "-test.benchtime="+s.Time.String(), "-test.cpu="+strconv.Itoa(s.Procs))
 	cmd.Dir = b.dir
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
@@ -61,7 +69,7 @@ func (b *Binary) Round(ctx context.Context, pattern string, benchtime time.Durat
 	var rest strings.Builder
 	lines := bufio.NewScanner(stdout)
 	for lines.Scan() {
-		if row, ok := parse(lines.Text(), procs); ok {
+		if row, ok := parse(lines.Text(), s.Procs); ok {
 			each(row)
 		} else {
 			fmt.Fprintln(&rest, lines.Text())
