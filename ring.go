@@ -236,20 +236,20 @@ func (r *ring[T]) wake() {
 	r.mu.Unlock()
 }
 
-// full reports whether a blocking ring has no room for another message.
-func (r *ring[T]) full() bool {
-	return r.head.Load() >= r.room && r.laggard() != nil
-}
+// crowded reports whether a blocking ring is to be looked at before the next
+// message.
+func (r *ring[T]) crowded() bool { return r.head.Load() >= r.room }
 
-// laggard returns a reader that is a full ring behind, or nil and room for more.
-func (r *ring[T]) laggard() *Subscription[T] {
+// laggard returns a reader that leaves no room for n more messages. If there
+// is none it returns nil, and the ring may be written as far as all leave room.
+func (r *ring[T]) laggard(n uint64) *Subscription[T] {
 	head := r.head.Load()
 	slowest := head
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, s := range r.readers {
 		c := s.cursor.Load()
-		if head-c >= r.capacity {
+		if head-c+n > r.capacity {
 			return s
 		}
 		slowest = min(slowest, c)
