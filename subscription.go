@@ -72,7 +72,9 @@ func newSubscription[T any](cfg subscribeConfig) *Subscription[T] {
 //
 // The first call starts a goroutine that moves messages from the topic's ring
 // into the channel. The channel holds up to 64 messages, never more than the
-// buffer. After Close it may still yield those it holds.
+// buffer: a callback may run while messages from before it are still in there,
+// never after a message from behind it was. After Close the channel may still
+// yield what it holds.
 func (s *Subscription[T]) C() <-chan Message[T] {
 	s.mu.Lock()
 	defer s.mu.Unlock()

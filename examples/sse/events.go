@@ -7,8 +7,6 @@ import (
 	"math"
 	"math/rand/v2"
 	"net/http"
-	"strconv"
-	"strings"
 	"time"
 
 	"github.com/topicbus/pubsub"
@@ -61,7 +59,7 @@ func events(feeds map[string]*feed) http.HandlerFunc {
 		// At different times, so that a restart does not bring all viewers
 		// back in the same moment.
 		fmt.Fprintf(&v.out, "retry: %d\n\n", 1000+rand.IntN(2000))
-		v.state(f.state()) // which may have changed before the viewer came
+		v.state(sub.Stats().State) // which may have changed before the viewer came
 		if gap != nil {
 			v.gap(gap)
 		}
@@ -82,13 +80,11 @@ func lastSeen(r *http.Request) pubsub.Position {
 	if id == "" {
 		return pubsub.Position{}
 	}
-	page, sequence, _ := strings.Cut(id, "/")
-	p, err := strconv.ParseUint(page, 10, 64)
-	s, err2 := strconv.ParseUint(sequence, 10, 64)
-	if err != nil || err2 != nil {
+	p, err := pubsub.ParsePosition(id)
+	if err != nil {
 		return pubsub.Position{Page: math.MaxUint64, Sequence: math.MaxUint64}
 	}
-	return pubsub.Position{Page: p, Sequence: s}
+	return p
 }
 
 // viewer writes the events of one connection.

@@ -101,14 +101,3 @@ func (f *feed) resume(after pubsub.Position) (start pubsub.Position, gap *pubsub
 }
 
 var errTooLongAway = errors.New("the viewer was away for too long")
-
-// state returns the state of the topic's stream. A viewer that asks behind its
-// subscription misses no change: it is told of those that come later.
-func (f *feed) state() pubsub.StateChange {
-	for _, t := range f.bus.Stats().Topics {
-		if t.Topic == f.topic {
-			return t.State
-		}
-	}
-	return pubsub.StateChange{}
-}
