@@ -91,7 +91,7 @@ func Start[T any](c Contender[T], l *Load[T], f Fleet, messages int, t timer) (*
 	}
 	for topic := range f.Topics {
 		for range f.Subscribers {
-			s := &Sink[T]{number: l.number, stop: r.each * uint64(f.Publishers), finished: r.finished}
+			s := l.sink(r.each*uint64(f.Publishers), r.finished)
 			r.sinks = append(r.sinks, s)
 			if err := system.Subscribe(topic, s); err != nil {
 				return nil, errors.Join(fmt.Errorf("subscribe to topic %d: %w", topic, err), system.Close())
@@ -113,7 +113,7 @@ func (r *Run[T]) Close() error {
 		return fmt.Errorf("close: %w", err)
 	}
 	for i, s := range r.sinks {
-		if err := s.check(r.fleet.Publishers, r.each, r.unordered); err != nil {
+		if err := s.books.check(r.fleet.Publishers, r.each, r.unordered); err != nil {
 			return fmt.Errorf("subscriber %d of %d: %w", i+1, len(r.sinks), err)
 		}
 	}
@@ -185,12 +185,12 @@ func (r *Run[T]) OneByOne() (Result, error) {
 	)
 	complete := make(chan struct{}, 1)
 	for _, s := range r.sinks {
-		s.arrived = func(uint64) {
+		s.books.watch(func(uint64) {
 			if missing.Add(-1) == 0 {
 				last = time.Since(base)
 				complete <- struct{}{}
 			}
-		}
+		})
 	}
 	timeout := time.NewTimer(patience * 4)
 	defer timeout.Stop()
@@ -226,9 +226,9 @@ func (r *Run[T]) Paced(perSecond int) (Result, error) {
 	latencies := make([]Histogram, len(r.sinks))
 	base := time.Now().Add(time.Millisecond)
 	for i, s := range r.sinks {
-		s.arrived = func(n uint64) {
+		s.books.watch(func(n uint64) {
 			latencies[i].Record(time.Since(base) - time.Duration(n)*interval)
-		}
+		})
 	}
 	r.begin()
 	for i := range r.each {
@@ -257,12 +257,12 @@ func (r *Run[T]) Overrun() (Result, error) {
 	release := make(chan struct{})
 	stuck.Add(len(r.sinks))
 	for _, s := range r.sinks {
-		s.arrived = func(i uint64) {
+		s.books.watch(func(i uint64) {
 			if i == 0 {
 				stuck.Done()
 				<-release
 			}
-		}
+		})
 	}
 	elapsed, err := r.overrun(&stuck)
 	close(release)
@@ -297,11 +297,11 @@ func (r *Run[T]) overrun(stuck *sync.WaitGroup) (elapsed time.Duration, err erro
 // waits until all have everything. The fleet must have one publisher and topic.
 func (r *Run[T]) Jam(wait time.Duration) (taken uint64, err error) {
 	release := make(chan struct{})
-	r.sinks[0].arrived = func(i uint64) {
+	r.sinks[0].books.watch(func(i uint64) {
 		if i == 0 {
 			<-release
 		}
-	}
+	})
 	var published atomic.Uint64
 	done := make(chan error, 1)
 	go func() {
@@ -333,8 +333,8 @@ func (r *Run[T]) result(elapsed time.Duration) Result {
 		Elapsed:   elapsed,
 	}
 	for _, s := range r.sinks {
-		res.Deliveries += s.got
-		res.Lost += s.lost
+		res.Deliveries += s.books.got()
+		res.Lost += s.books.lost
 	}
 	return res
 }

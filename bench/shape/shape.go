@@ -7,8 +7,8 @@
 // subscriber has everything, and fail unless each got every message exactly
 // once, in order, or was told of the loss in the right place.
 //
-// What the harness itself costs (one indirect call and a comparison per
-// delivery, 2 to 3 ns) is in everybody's figures alike.
+// What the harness itself costs (a call and a comparison per delivery, about
+// 2 ns) is in everybody's figures alike.
 package shape
 
 import "fmt"
