@@ -83,7 +83,7 @@ func (b *bus[T]) open(key topicKey, cfg subscribeConfig) *topic[T] {
 		name:    key.name,
 		block:   key.block,
 		private: cfg.private || cfg.resume,
-		ring:    newRing[T](b.cfg.buffer, b.decodeOnce, key.block),
+		ring:    newRing[T](key.name, b.cfg.buffer, !b.decodeOnce, key.block),
 		opened:  make(chan struct{}),
 		done:    make(chan struct{}),
 	}
@@ -241,16 +241,16 @@ func (t *topic[T]) message(ctx context.Context, f *Frame) error {
 			return nil
 		}
 	}
-	// Field by field into the ring: a slot made here and copied there is twice
-	// the work.
+	// Field by field into the ring: a message made here and copied there is
+	// twice the work.
 	seg, i := t.ring.tailSegment()
-	s := &seg.slots[i]
+	m := &seg.messages[i]
+	m.Publisher, m.Position = f.Publisher, f.Position
 	if t.bus.decodeOnce {
-		seg.values[i] = value
+		m.Value = value
 	} else {
-		s.payload = f.Payload
+		seg.payloads[i] = f.Payload
 	}
-	s.publisher, s.pos = f.Publisher, f.Position
 	t.ring.append()
 	return nil
 }
