@@ -339,11 +339,9 @@ func (s *Subscription[T]) sleep(v *view[T], ctx context.Context) error {
 	// does not linger: a thousand of them would only burn the processor.
 	if v.burst > 1 {
 		v.burst = 0
-		for range yields {
-			runtime.Gosched()
-			if stirred() {
-				return nil
-			}
+		runtime.Gosched()
+		if stirred() {
+			return nil
 		}
 	}
 	v.burst = 0
@@ -364,5 +362,3 @@ func (s *Subscription[T]) sleep(v *view[T], ctx context.Context) error {
 		return s.fail("receive", contextError(ctx))
 	}
 }
-
-const yields = 4

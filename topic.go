@@ -290,7 +290,7 @@ func (t *topic[T]) waitForRoom(ctx context.Context) error {
 	// Readers are likely at it. Some patience buys room for many messages;
 	// going on as soon as there is room for one means looking at every reader
 	// for every message.
-	for range yields {
+	for range 4 {
 		if r.laggard(max(1, r.capacity/4)) == nil {
 			return nil
 		}
