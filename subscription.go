@@ -253,18 +253,24 @@ func (s *Subscription[T]) kill(err error) {
 	close(s.killed)
 }
 
-// join places s in t, before the message with index at.
+// join places s in t: before the message with index at if s resumes, and at
+// the present otherwise.
+//
+// The present is looked up in the step that makes s a reader. Before it, the
+// writer might go on meanwhile, and s would stand behind notes that it has not
+// read, or further back than a blocking ring has room for.
 func (s *Subscription[T]) join(t *topic[T], at uint64) {
 	s.topic = t
-	s.cursor.Store(at)
-	s.counts.start = at
 	t.ring.mu.Lock()
 	defer t.ring.mu.Unlock()
-	t.ring.readers = append(t.ring.readers, s)
-	s.read = t.ring.notes.newest.mark()
 	if s.cfg.resume {
 		s.read = t.ring.notes.before(at)
+	} else {
+		at, s.read = t.ring.head.Load(), t.ring.notes.newest.mark()
 	}
+	s.cursor.Store(at)
+	s.counts.start = at
+	t.ring.readers = append(t.ring.readers, s)
 }
 
 // watch ends s when ctx ends.

@@ -47,7 +47,7 @@ func (b *bus[T]) attach(s *Subscription[T], name string) error {
 	if b.closed.Load() {
 		return errBusClosed
 	}
-	var at uint64 // where s starts
+	var at uint64 // where s starts, if it resumes
 	t := b.topics[key]
 	switch {
 	case s.cfg.private:
@@ -59,12 +59,11 @@ func (b *bus[T]) attach(s *Subscription[T], name string) error {
 			t = nil // the ring does not reach back that far
 		}
 		at = i
-	default:
-		at = t.ring.head.Load()
 	}
 	if t == nil {
 		t = b.open(key, s.cfg)
 		at = 0
+		defer func() { go t.run(s.cfg.after) }() // not before s is there to read
 	}
 	s.join(t, at)
 	t.subscribers++
@@ -75,7 +74,7 @@ func (b *bus[T]) attach(s *Subscription[T], name string) error {
 	return nil
 }
 
-// open starts a stream. b.mu is held.
+// open makes a topic, for the caller to run. b.mu is held.
 func (b *bus[T]) open(key topicKey, cfg subscribeConfig) *topic[T] {
 	t := &topic[T]{
 		bus:     b,
@@ -91,7 +90,6 @@ func (b *bus[T]) open(key topicKey, cfg subscribeConfig) *topic[T] {
 	if !t.private {
 		b.topics[key] = t
 	}
-	go t.run(cfg.after)
 	return t
 }
 
