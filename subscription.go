@@ -225,8 +225,16 @@ func (s *Subscription[T]) limitNow() bool {
 }
 
 // finish ends reading: what has been handed out may still be on its way.
-func (s *Subscription[T]) finish(err error) {
+func (s *Subscription[T]) finish(err error) { s.stop(err, false) }
+
+// kill ends the subscription at once: nothing more is handed out.
+func (s *Subscription[T]) kill(err error) { s.stop(err, true) }
+
+func (s *Subscription[T]) stop(err error, now bool) {
 	s.mu.Lock()
+	if now && !s.isKilled() {
+		close(s.killed) // before a reader can see that s ended: All then keeps err to itself
+	}
 	if s.ended.Load() {
 		s.mu.Unlock()
 		return
@@ -240,17 +248,6 @@ func (s *Subscription[T]) finish(err error) {
 	s.topic.bus.detach(s)
 	close(s.done)
 	s.unwatch()
-}
-
-// kill ends the subscription at once: nothing more is handed out.
-func (s *Subscription[T]) kill(err error) {
-	s.finish(err)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.isKilled() {
-		return
-	}
-	close(s.killed)
 }
 
 // join places s in t: before the message with index at if s resumes, and at

@@ -1,12 +1,52 @@
 package pubsub
 
 import (
+	"context"
 	"sync"
 	"sync/atomic"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 )
+
+// quiet is a Backend whose streams deliver nothing.
+type quiet struct{}
+
+func (quiet) Publish(context.Context, string, Payload) error { return nil }
+
+func (quiet) Subscribe(ctx context.Context, _ string, _ Position) (Stream, error) {
+	return quietStream{ctx}, nil
+}
+
+type quietStream struct{ ctx context.Context }
+
+func (s quietStream) Receive(func(context.Context, Frame) error) error {
+	<-s.ctx.Done()
+	return nil
+}
+
+type numbers struct{}
+
+func (numbers) Encode(int) (Payload, error) { return Payload{}, nil }
+func (numbers) Decode(Payload) (int, error) { return 0, nil }
+
+// A reader that saw the end before it could see whose it was had All yield the
+// error of an end that the application asked for.
+func TestAllJustEndsWithTheContext(t *testing.T) {
+	b := New(quiet{}, numbers{}).(*bus[int])
+	defer b.Close()
+	ctx, cancel := context.WithCancel(context.Background())
+	s, err := b.Subscribe(ctx, "t")
+	require.NoError(t, err)
+	b.mu.Lock() // the end cannot complete
+	cancel()
+	for _, err := range s.All() {
+		b.mu.Unlock()
+		t.Fatalf("All yielded %v", err)
+	}
+	b.mu.Unlock()
+	require.ErrorIs(t, s.Err(), context.Canceled)
+}
 
 // A subscription that joined while the writer went on stood behind notes of
 // later messages, whose holes it then never heard of, or further back than a
