@@ -5,6 +5,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/stretchr/testify/require"
 )
@@ -46,6 +48,27 @@ func TestAllJustEndsWithTheContext(t *testing.T) {
 	}
 	b.mu.Unlock()
 	require.ErrorIs(t, s.Err(), context.Canceled)
+}
+
+// On a quiet topic those who came and went stayed in the list of sleepers.
+func TestEndedSubscriptionsLeaveTheSleepers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := New(quiet{}, numbers{}).(*bus[int])
+		defer b.Close()
+		stays, err := b.Subscribe(t.Context(), "t")
+		require.NoError(t, err)
+		s, err := b.Subscribe(t.Context(), "t")
+		require.NoError(t, err)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		_, err = s.Next(ctx)
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+		require.Len(t, stays.topic.ring.sleepers, 1)
+		require.NoError(t, s.Close())
+		require.Empty(t, stays.topic.ring.sleepers)
+		stays.topic.ring.sleep(&s.waiter) // a reader that has not seen the end yet
+		require.Empty(t, stays.topic.ring.sleepers)
+	})
 }
 
 // A subscription that joined while the writer went on stood behind notes of

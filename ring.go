@@ -195,7 +195,7 @@ func (r *ring[T]) end(err error) {
 // takes it looks again.
 type waiter struct {
 	bell   chan struct{} // capacity 1
-	queued bool          // in ring.sleepers; guarded by ring.mu
+	queued bool          // in ring.sleepers, or never to be again; guarded by ring.mu
 }
 
 func (w *waiter) ring() {
@@ -273,9 +273,14 @@ func (r *ring[T]) reason() error {
 	return r.endErr
 }
 
-// leave takes s out of the ring's readers.
+// leave takes s out of the ring's readers, and out of its sleepers for good: a
+// quiet stream would keep it reachable there until its next message.
 func (r *ring[T]) leave(s *Subscription[T]) {
 	r.mu.Lock()
+	if i := slices.Index(r.sleepers, &s.waiter); i >= 0 {
+		r.sleepers = slices.Delete(r.sleepers, i, i+1)
+	}
+	s.waiter.queued = true
 	for i, other := range r.readers {
 		if other == s {
 			last := len(r.readers) - 1
