@@ -39,7 +39,7 @@ type Subscription[T any] struct {
 	read      mark     // how far the notes were read
 	pending   []note   // made by an overflow, to be handed out before anything else
 	limit     uint64   // reading ends at this index ...
-	limitSeq  uint64   // ... and behind this note, ...
+	limitRead mark     // ... with the notes read up to here, ...
 	limitErr  error    // ... with this error
 	last      Position // of the message before index lastAt
 	lastAt    uint64
@@ -56,12 +56,12 @@ const noLimit = ^uint64(0)
 
 func newSubscription[T any](cfg subscribeConfig) *Subscription[T] {
 	return &Subscription[T]{
-		cfg:      cfg,
-		waiter:   waiter{bell: make(chan struct{}, 1)},
-		done:     make(chan struct{}),
-		killed:   make(chan struct{}),
-		limit:    noLimit,
-		limitSeq: noLimit,
+		cfg:       cfg,
+		waiter:    waiter{bell: make(chan struct{}, 1)},
+		done:      make(chan struct{}),
+		killed:    make(chan struct{}),
+		limit:     noLimit,
+		limitRead: mark{seq: noLimit},
 	}
 }
 
@@ -209,19 +209,21 @@ func (s *Subscription[T]) Err() error {
 // limitNow has reading end at the newest message. It reports whether there is
 // nothing left to read, and nobody who would notice the end.
 func (s *Subscription[T]) limitNow() bool {
-	r := s.topic.ring
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.limit == noLimit {
-		s.limit, s.limitSeq = r.head.Load(), r.noted.Load()
+	if r := s.topic.ring; s.limit == noLimit {
+		r.mu.Lock() // no note of a later message slips in
+		s.limit, s.limitRead = r.head.Load(), r.notes.newest.mark()
+		r.mu.Unlock()
 	}
-	if len(s.pumps) > 0 || len(s.pending) > 0 || s.cursor.Load() < s.limit {
-		return false
-	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	newest := r.notes.newest // states and heartbeats need not be waited for
-	return newest.lost == s.read.lost && newest.inexact == s.read.inexact
+	return s.exhausted()
+}
+
+// exhausted reports whether reading has come to its limit, and there is no pump
+// to find out. States and heartbeats need not be waited for. s.mu is held.
+func (s *Subscription[T]) exhausted() bool {
+	return len(s.pumps) == 0 && len(s.pending) == 0 && s.cursor.Load() >= s.limit &&
+		s.read.lost >= s.limitRead.lost && s.read.inexact >= s.limitRead.inexact
 }
 
 // finish ends reading: what has been handed out may still be on its way.
