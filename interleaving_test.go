@@ -2,6 +2,7 @@ package pubsub
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -26,6 +27,12 @@ func (s quietStream) Receive(func(context.Context, Frame) error) error {
 	<-s.ctx.Done()
 	return nil
 }
+
+type failing struct{ err error }
+
+func (failing) Publish(context.Context, string, Payload) error { return nil }
+
+func (f failing) Subscribe(context.Context, string, Position) (Stream, error) { return nil, f.err }
 
 type numbers struct{}
 
@@ -68,6 +75,22 @@ func TestEndedSubscriptionsLeaveTheSleepers(t *testing.T) {
 		require.Empty(t, stays.topic.ring.sleepers)
 		stays.topic.ring.sleep(&s.waiter) // a reader that has not seen the end yet
 		require.Empty(t, stays.topic.ring.sleepers)
+	})
+}
+
+// A stream that could not be opened, or had ended, lingered all the same, and
+// its ring with it.
+func TestWhatIsOverDoesNotLinger(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		broken := errors.New("broken")
+		b := New(failing{broken}, numbers{}, WithLinger(time.Hour)).(*bus[int])
+		s := newSubscription[int](subscribeConfig{})
+		require.NoError(t, b.attach(s, "t"))
+		<-s.topic.opened
+		s.kill(nil)
+		require.Nil(t, s.topic.linger)
+		require.Empty(t, b.live)
+		require.NoError(t, b.Close())
 	})
 }
 

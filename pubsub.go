@@ -101,7 +101,7 @@ type bus[T any] struct {
 
 	mu     sync.Mutex             // guards what follows; nothing foreign is called under it
 	topics map[topicKey]*topic[T] // open and shared
-	live   map[*topic[T]]struct{} // all whose goroutine runs
+	live   map[*topic[T]]struct{} // all that run or have subscriptions
 	past   counts                 // of ended subscriptions
 	gone   streamCounts           // of ended streams
 

@@ -23,19 +23,14 @@ type Stats struct {
 
 func (b *bus[T]) Stats() Stats {
 	b.mu.Lock()
+	defer b.mu.Unlock()
 	total, gone := b.past, b.gone
-	live := make([]*topic[T], 0, len(b.live))
-	for t := range b.live {
-		live = append(live, t)
-	}
-	b.mu.Unlock()
 	st := Stats{
 		Published:     b.published.Load(),
 		PublishErrors: b.failed.Load(),
-		Streams:       len(live),
 		Incidents:     b.incidents.newestFirst(),
 	}
-	for _, t := range live {
+	for t := range b.live {
 		ts := t.snapshot()
 		for _, s := range ts.Subscriptions {
 			total.delivered += s.Delivered
@@ -44,7 +39,10 @@ func (b *bus[T]) Stats() Stats {
 		st.Subscriptions += len(ts.Subscriptions)
 		gone.reconnects += ts.Reconnects
 		gone.downtime += ts.Downtime
-		st.Topics = append(st.Topics, ts)
+		if !t.over {
+			st.Streams++
+			st.Topics = append(st.Topics, ts)
+		}
 	}
 	slices.SortFunc(st.Topics, func(a, b TopicStats) int { return strings.Compare(a.Topic, b.Topic) })
 	st.Delivered, st.Lost = total.delivered, total.lost

@@ -680,6 +680,42 @@ func TestObserverAndStats(t *testing.T) {
 	})
 }
 
+// A subscription that still reads what an ended stream left it was forgotten by
+// the bus: Stats lost its counts, and Close did not end it.
+func TestBusKnowsThoseWhoseStreamEnded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		backend := &script{}
+		bus := pubsub.New(backend, ints{}, pubsub.WithLinger(time.Hour))
+		var watched atomic.Int32
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		s, err := bus.Subscribe(counted{ctx, &watched}, "t")
+		require.NoError(t, err)
+		backend.stream(0).play(msg(1), gap(2, true), msg(4), msg(5), state(pubsub.Resumed))
+		next(t, s, 3)
+		backend.stream(0).end <- errors.New("end")
+		synctest.Wait()
+
+		st := bus.Stats()
+		require.EqualValues(t, 2, st.Delivered)
+		require.EqualValues(t, 2, st.Lost.Total())
+		require.EqualValues(t, 1, st.Reconnects)
+		require.Equal(t, 1, st.Subscriptions)
+		require.Zero(t, st.Streams)
+		require.Empty(t, st.Topics)
+
+		require.NoError(t, bus.Close())
+		require.ErrorIs(t, s.Err(), pubsub.ErrClosed)
+		require.Zero(t, watched.Load())
+		_, open := <-s.C()
+		require.False(t, open)
+		after := bus.Stats()
+		require.Zero(t, after.Subscriptions)
+		require.EqualValues(t, 2, after.Delivered)
+		require.EqualValues(t, 1, after.Reconnects)
+	})
+}
+
 // A ctx that outlives its subscriptions must not keep them reachable.
 func TestEndedSubscriptionsLeaveTheirContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

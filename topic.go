@@ -36,6 +36,7 @@ type topic[T any] struct {
 
 	// Guarded by bus.mu.
 	subscribers int
+	over        bool // the stream is
 	linger      *time.Timer
 }
 
@@ -102,7 +103,7 @@ func (t *topic[T]) run(after Position) {
 		err = fmt.Errorf("%w: the backend's Subscribe returned no Stream", ErrUnavailable)
 	}
 	if err != nil {
-		t.bus.forget(t)
+		t.bus.streamOver(t)
 		t.openErr = err
 		close(t.opened)
 		return
@@ -110,7 +111,7 @@ func (t *topic[T]) run(after Position) {
 	close(t.opened)
 	err = stream.Receive(t.deliver)
 	t.ended.Store(true)
-	t.bus.forget(t) // before anybody hears of the end and subscribes anew
+	t.bus.streamOver(t) // before anybody hears of the end and subscribes anew
 	if err == nil && t.ctx.Err() == nil {
 		err = fmt.Errorf("%w: the backend ended the stream without a reason", ErrUnavailable)
 	}
@@ -120,13 +121,22 @@ func (t *topic[T]) run(after Position) {
 	t.ring.end(err)
 }
 
-// forget takes a topic whose stream is over out of the bus.
-func (b *bus[T]) forget(t *topic[T]) {
+// streamOver is told that t's stream has ended.
+func (b *bus[T]) streamOver(t *topic[T]) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	delete(b.live, t)
+	t.over = true
 	b.unshare(t)
-	b.gone.add(t.stats.snapshot())
+	b.forget(t)
+}
+
+// forget takes t out of the bus once its stream is over and its last
+// subscription, which may read what is queued for long, is gone. b.mu is held.
+func (b *bus[T]) forget(t *topic[T]) {
+	if t.over && t.subscribers == 0 {
+		delete(b.live, t)
+		b.gone.add(t.stats.snapshot())
+	}
 }
 
 // unshare keeps later subscriptions from joining t. b.mu is held.
@@ -144,15 +154,16 @@ func (b *bus[T]) unshare(t *topic[T]) {
 // detach takes s out of its topic, and ends the topic with its last one.
 func (b *bus[T]) detach(s *Subscription[T]) {
 	t := s.topic
-	t.ring.leave(s)
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.past.add(s.counted())
+	t.ring.leave(s)
+	b.past.add(s.counted()) // in one step with leave, or a counter of Stats would dip
 	t.subscribers--
 	switch {
 	case t.subscribers > 0:
-	case t.private, b.cfg.linger == 0, b.closed.Load():
+	case t.over, t.private, b.cfg.linger == 0, b.closed.Load():
 		b.unshare(t)
+		b.forget(t)
 		t.cancel()
 	default:
 		t.linger = time.AfterFunc(b.cfg.linger, func() { b.expire(t) })
