@@ -224,8 +224,8 @@ func (s *Subscription[T]) lookLocked(v *view[T]) (*note, *ending) {
 	}
 }
 
-// nextNote returns a copy of the next note to read, or nil. Notes that the log
-// dropped become pending instead.
+// nextNote returns a copy of the next note to read, or nil. What the log
+// dropped becomes pending instead, if there is anything to tell of it.
 func (s *Subscription[T]) nextNote() *note {
 	r := s.topic.ring
 	r.mu.Lock()
@@ -236,7 +236,9 @@ func (s *Subscription[T]) nextNote() *note {
 			d.After = s.last
 		}
 		s.missed(dropped, r.notes.state, d)
-		return nil
+		if len(s.pending) > 0 {
+			return nil
+		}
 	}
 	if n := r.notes.after(s.read.seq); n != nil && n.seq <= s.limitRead.seq {
 		n := *n

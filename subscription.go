@@ -253,23 +253,28 @@ func (s *Subscription[T]) stop(err error, now bool) {
 }
 
 // join places s in t: before the message with index at if s resumes, and at
-// the present otherwise.
+// the present otherwise. It fails if s resumes and the holes from there on are
+// not known one by one any more.
 //
 // The present is looked up in the step that makes s a reader. Before it, the
 // writer might go on meanwhile, and s would stand behind notes that it has not
 // read, or further back than a blocking ring has room for.
-func (s *Subscription[T]) join(t *topic[T], at uint64) {
-	s.topic = t
+func (s *Subscription[T]) join(t *topic[T], at uint64) bool {
 	t.ring.mu.Lock()
 	defer t.ring.mu.Unlock()
-	if s.cfg.resume {
-		s.read = t.ring.notes.before(at)
-	} else {
+	switch {
+	case !s.cfg.resume:
 		at, s.read = t.ring.head.Load(), t.ring.notes.newest.mark()
+	case t.ring.notes.reaches(at):
+		s.read = t.ring.notes.before(at)
+	default:
+		return false
 	}
+	s.topic = t
 	s.cursor.Store(at)
 	s.counts.start = at
 	t.ring.readers = append(t.ring.readers, s)
+	return true
 }
 
 // watch ends s when ctx ends.

@@ -438,6 +438,49 @@ func message(t *testing.T, s *pubsub.Subscription[int]) pubsub.Message[int] {
 	return e.Message
 }
 
+// More rare events than the topic remembers: a reader saw the holes that it does
+// remember too late, one that resumed did not hear of those it does not.
+func TestHolesBeyondTheLogOfRareEvents(t *testing.T) {
+	t.Run("read", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			backend := &script{}
+			bus := pubsub.New(backend, ints{})
+			defer bus.Close()
+			s := subscribe(t, bus, "t")
+			for range 300 {
+				backend.stream(0).play(heartbeat(), gap(0, true))
+			}
+			backend.stream(0).play(msg(1), msg(2), gap(2, true), msg(5))
+			var got []string
+			for e := range s.Events() {
+				if e.Kind == pubsub.KindMessage || e.Kind == pubsub.KindDiscontinuity && e.Discontinuity.Lost > 0 {
+					got = append(got, show(e))
+				}
+				if len(got) == 4 {
+					break
+				}
+			}
+			require.Equal(t, []string{"1", "2", "lost 2 backend exact", "5"}, got)
+		})
+	})
+	t.Run("resume", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			backend := &script{}
+			bus := pubsub.New(backend, ints{}, pubsub.WithBuffer(1000))
+			defer bus.Close()
+			subscribe(t, bus, "t")
+			backend.stream(0).play(msg(1), msg(2), gap(7, true), msg(10))
+			for i := range 600 {
+				backend.stream(0).play(heartbeat(), msg(11+i))
+			}
+			subscribe(t, bus, "t", pubsub.ResumeAfter(pubsub.Position{Page: 1, Sequence: 1}))
+			require.Equal(t, 2, backend.opened(), "its holes are not known here any more")
+			subscribe(t, bus, "t", pubsub.ResumeAfter(pubsub.Position{Page: 1, Sequence: 600}))
+			require.Equal(t, 2, backend.opened())
+		})
+	})
+}
+
 func TestCallbacks(t *testing.T) {
 	t.Run("in order, by every form", func(t *testing.T) {
 		forms := map[string]func(*pubsub.Subscription[int], func(int)){

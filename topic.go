@@ -61,12 +61,11 @@ func (b *bus[T]) attach(s *Subscription[T], name string) error {
 		}
 		at = i
 	}
-	if t == nil {
+	if t == nil || !s.join(t, at) {
 		t = b.open(key, s.cfg)
-		at = 0
-		defer func() { go t.run(s.cfg.after) }() // not before s is there to read
+		s.join(t, 0)
+		go t.run(s.cfg.after) // not before s is there to read
 	}
-	s.join(t, at)
 	t.subscribers++
 	if t.linger != nil {
 		t.linger.Stop()
