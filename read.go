@@ -199,7 +199,7 @@ func (s *Subscription[T]) lookLocked(v *view[T]) (*note, *ending) {
 			continue
 		}
 		to := min(v.head, s.limit)
-		if s.read.seq < min(v.noted, s.limitSeq) {
+		if s.read.seq < min(v.noted, s.limitRead.seq) {
 			n := s.nextNote()
 			switch {
 			case n != nil && n.at <= c:
@@ -230,8 +230,8 @@ func (s *Subscription[T]) lookLocked(v *view[T]) (*note, *ending) {
 	}
 }
 
-// nextNote returns a copy of the next note to read, or nil. Notes that the log
-// dropped become pending instead.
+// nextNote returns a copy of the next note to read, or nil. What the log
+// dropped becomes pending instead, if there is anything to tell of it.
 func (s *Subscription[T]) nextNote() *note {
 	r := s.topic.ring
 	r.mu.Lock()
@@ -242,9 +242,11 @@ func (s *Subscription[T]) nextNote() *note {
 			d.After = s.last
 		}
 		s.missed(dropped, r.notes.state, d)
-		return nil
+		if len(s.pending) > 0 {
+			return nil
+		}
 	}
-	if n := r.notes.after(s.read.seq); n != nil && n.seq <= s.limitSeq {
+	if n := r.notes.after(s.read.seq); n != nil && n.seq <= s.limitRead.seq {
 		n := *n
 		return &n
 	}
@@ -280,7 +282,7 @@ func (s *Subscription[T]) overflow(c, head uint64) {
 	r.mu.Unlock()
 	s.missed(read, state, d)
 	if s.cfg.policy == Fail {
-		s.limit, s.limitSeq = to, read.seq
+		s.limit, s.limitRead = to, read
 		s.limitErr = fmt.Errorf("%w: more than %d messages behind", ErrOverflow, r.capacity)
 	}
 }
@@ -318,14 +320,16 @@ func (s *Subscription[T]) unpin(v *view[T]) {
 	v.seg, v.from, v.to = nil, 0, 0
 }
 
-// release is unpin for a reader that leaves.
+// release is unpin for a reader that leaves. If it took the last event that
+// was left to read nobody else may come to notice.
 func (s *Subscription[T]) release(v *view[T]) {
-	if v.seg == nil {
-		return
-	}
 	s.mu.Lock()
 	s.unpin(v)
+	exhausted, err := s.exhausted(), s.limitErr
 	s.mu.Unlock()
+	if exhausted {
+		s.finish(err)
+	}
 }
 
 // sleep waits until there may be something to read. The error is ctx's.

@@ -138,40 +138,27 @@ func (r *ring[T]) oldest(head uint64) uint64 {
 	return head - min(head, r.capacity)
 }
 
-// locate returns the index behind the message at position p. It fails unless
-// the ring holds that message's place: one at or before p.
+// locate returns the index behind the message at position p. It fails if the
+// ring does not hold that very message: a hole that p stands in is reported as
+// a whole, though who was at p misses only a part of it.
 func (r *ring[T]) locate(p Position) (uint64, bool) {
 	head := r.head.Load()
-	found, ok := uint64(0), false
 	for i := r.oldest(head); i < head; {
 		seg := r.pin(i)
 		if seg == nil { // overtaken: the window has moved on
-			found, ok = 0, false
 			i = max(i+1, r.oldest(r.head.Load()))
 			continue
 		}
 		end := min(head, i-i%segmentSize+segmentSize)
 		for ; i < end; i++ {
-			switch at := seg.messages[i%segmentSize].Position; {
-			case at.IsZero():
-			case at.Compare(p) <= 0:
-				found, ok = i+1, true
-			default:
+			if seg.messages[i%segmentSize].Position == p {
 				seg.pins.Add(-1)
-				return found, ok
+				return i + 1, true
 			}
 		}
 		seg.pins.Add(-1)
 	}
-	// Nothing behind p yet: p must be the newest itself, or it is the
-	// backend's to say what lies between.
-	if ok {
-		if seg := r.pin(found - 1); seg != nil {
-			ok = seg.messages[(found-1)%segmentSize].Position == p
-			seg.pins.Add(-1)
-		}
-	}
-	return found, ok
+	return 0, false
 }
 
 // note adds a rare event behind the newest message. Writer only.
@@ -196,7 +183,7 @@ func (r *ring[T]) end(err error) {
 // takes it looks again.
 type waiter struct {
 	bell   chan struct{} // capacity 1
-	queued bool          // in ring.sleepers; guarded by ring.mu
+	queued bool          // in ring.sleepers, or never to be again; guarded by ring.mu
 }
 
 func (w *waiter) ring() {
@@ -274,9 +261,14 @@ func (r *ring[T]) reason() error {
 	return r.endErr
 }
 
-// leave takes s out of the ring's readers.
+// leave takes s out of the ring's readers, and out of its sleepers for good: a
+// quiet stream would keep it reachable there until its next message.
 func (r *ring[T]) leave(s *Subscription[T]) {
 	r.mu.Lock()
+	if i := slices.Index(r.sleepers, &s.waiter); i >= 0 {
+		r.sleepers = slices.Delete(r.sleepers, i, i+1)
+	}
+	s.waiter.queued = true
 	for i, other := range r.readers {
 		if other == s {
 			last := len(r.readers) - 1

@@ -48,7 +48,7 @@ func (b *bus[T]) attach(s *Subscription[T], name string) error {
 	if b.closed.Load() {
 		return errBusClosed
 	}
-	var at uint64 // where s starts
+	var at uint64 // where s starts, if it resumes
 	t := b.topics[key]
 	switch {
 	case s.cfg.private:
@@ -60,14 +60,12 @@ func (b *bus[T]) attach(s *Subscription[T], name string) error {
 			t = nil // the ring does not reach back that far
 		}
 		at = i
-	default:
-		at = t.ring.head.Load()
 	}
-	if t == nil {
+	if t == nil || !s.join(t, at) {
 		t = b.open(key, s.cfg)
-		at = 0
+		s.join(t, 0)
+		go t.run(s.cfg.after) // not before s is there to read
 	}
-	s.join(t, at)
 	t.subscribers++
 	if t.linger != nil {
 		t.linger.Stop()
@@ -76,7 +74,7 @@ func (b *bus[T]) attach(s *Subscription[T], name string) error {
 	return nil
 }
 
-// open starts a stream. b.mu is held.
+// open makes a topic, for the caller to run. b.mu is held.
 func (b *bus[T]) open(key topicKey, cfg subscribeConfig) *topic[T] {
 	t := &topic[T]{
 		bus:     b,
@@ -92,7 +90,6 @@ func (b *bus[T]) open(key topicKey, cfg subscribeConfig) *topic[T] {
 	if !t.private {
 		b.topics[key] = t
 	}
-	go t.run(cfg.after)
 	return t
 }
 
@@ -106,6 +103,7 @@ func (t *topic[T]) run(after Position) {
 		err = fmt.Errorf("%w: the backend's Subscribe returned no Stream", ErrUnavailable)
 	}
 	if err != nil {
+		t.ended.Store(true)
 		t.bus.close(t)
 		t.openErr = err
 		close(t.opened)
@@ -166,13 +164,13 @@ func (b *bus[T]) detach(s *Subscription[T]) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	t.ring.leave(s)
-	b.past.add(s.counted())
+	b.past.add(s.counted()) // in one step with leave, or a counter of Stats would dip
 	t.subscribers--
 	switch {
 	case t.subscribers > 0:
 	case t.finished:
 		b.unlist(t)
-	case t.private, b.cfg.linger == 0, b.closed.Load():
+	case t.private, t.ended.Load(), b.cfg.linger == 0, b.closed.Load():
 		b.unshare(t)
 		t.cancel()
 	default:
