@@ -97,6 +97,8 @@ func (p endpointProvider) GetCacheEndpoint() string { return p.endpoint }
 
 func TestOptionsThatCannotWork(t *testing.T) {
 	good := fakeCredentials("token")
+	tooMany := math.MaxInt32
+	tooMany++ // negative where int has 32 bits, which is no better
 	for name, opts := range map[string][]Option{
 		"nil option":               {nil},
 		"nil credentials":          {WithCredentials(nil)},
@@ -115,7 +117,7 @@ func TestOptionsThatCannotWork(t *testing.T) {
 		"no subscribe timeout":     {WithSubscribeTimeout(0)},
 		"no publish timeout":       {WithPublishTimeout(0)},
 		"no subscriptions":         {WithMaxSubscriptions(0)},
-		"too many subscriptions":   {WithMaxSubscriptions(math.MaxInt32 + 1)},
+		"too many subscriptions":   {WithMaxSubscriptions(tooMany)},
 		"the first of two":         {WithStallTimeout(-1), WithStallTimeout(1)},
 	} {
 		t.Run(name, func(t *testing.T) {
