@@ -21,10 +21,6 @@ const (
 	// renewLiveAfter applies instead while any stream is up: then it is not
 	// the network, but one connection or one topic.
 	renewLiveAfter = 15 * time.Second
-	// closePause is how long after a Subscribe returned its client is closed
-	// at the earliest. The SDK's Close panics if it overlaps a Subscribe, and
-	// one that returned early may still be at work behind the scenes.
-	closePause = 100 * time.Millisecond
 )
 
 // clients owns the SDK clients of a Backend. At any time at most one is
@@ -37,10 +33,11 @@ type clients struct {
 	credentials credentialsFunc
 	refreshes   bool          // credentials can be asked for fresh ones
 	timeout     time.Duration // of credentials
-	dial        func(auth.CredentialProvider) (sdk.TopicClient, error)
+	dial        func(auth.CredentialProvider) (*sdkClient, error)
 
 	mu      sync.Mutex
 	closed  bool
+	forced  bool   // clients are closed though they are in use
 	grant   *grant // what the next client is made with; nil: to be asked for
 	current *client
 	making  *making
@@ -57,13 +54,12 @@ type grant struct {
 
 // client is an SDK client and those who use it. Guarded by clients.mu.
 type client struct {
-	sdk.TopicClient
+	*sdkClient
 	grant       *grant
 	made        time.Time
 	succeeded   time.Time // its last success
 	users       int       // streams and calls
 	subscribing int       // calls of Subscribe
-	subscribed  time.Time // when the last of these returned
 	retired     bool      // not current any more
 	closing     bool
 }
@@ -146,7 +142,7 @@ func (c *clients) dialNew() (*client, error) {
 	if err != nil {
 		return nil, translate(context.Background(), err)
 	}
-	return &client{TopicClient: tc, grant: g, made: time.Now()}, nil
+	return &client{sdkClient: tc, grant: g, made: time.Now()}, nil
 }
 
 // ask asks for credentials.
@@ -196,7 +192,6 @@ func (c *clients) subscribe(ctx context.Context, cl *client, request *sdk.TopicS
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	cl.subscribing--
-	cl.subscribed = time.Now()
 	if err != nil {
 		c.leave(cl)
 		return nil, translate(ctx, err)
@@ -265,23 +260,22 @@ func (c *clients) leave(cl *client) {
 	c.closeIfIdle(cl)
 }
 
-// closeIfIdle closes a retired client that nobody uses, or that nobody will
-// for long because the Backend closes. Requires mu.
+// closeIfIdle closes a retired client that nobody uses. Requires mu.
 func (c *clients) closeIfIdle(cl *client) {
-	if cl.closing || !cl.retired || cl.subscribing > 0 || cl.users > 0 && !c.closed {
+	if cl.closing || !cl.retired || cl.subscribing > 0 || cl.users > 0 && !c.forced {
 		return
 	}
 	cl.closing = true
 	delete(c.open, cl)
 	go func() {
 		defer c.wg.Done()
-		time.Sleep(time.Until(cl.subscribed.Add(closePause)))
 		cl.Close()
 	}()
 }
 
 // close closes all clients and waits for it. c.ctx has ended, so that calls of
-// Subscribe that are under way return. It may be called again.
+// Subscribe and streams end soon; for others it does not wait long. It may be
+// called again.
 func (c *clients) close() {
 	c.mu.Lock()
 	c.closed = true
@@ -289,5 +283,14 @@ func (c *clients) close() {
 		c.retire(cl)
 	}
 	c.mu.Unlock()
+	patience := time.AfterFunc(closePause, func() {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.forced = true
+		for cl := range c.open {
+			c.closeIfIdle(cl)
+		}
+	})
+	defer patience.Stop()
 	c.wg.Wait()
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/cenkalti/backoff/v4"
 	"github.com/momentohq/client-sdk-go/auth"
 	"github.com/momentohq/client-sdk-go/config"
+	"github.com/momentohq/client-sdk-go/config/logger"
 	"github.com/momentohq/client-sdk-go/config/retry"
 	sdk "github.com/momentohq/client-sdk-go/momento"
 )
@@ -203,7 +204,7 @@ func WithLogger(l *slog.Logger) Option {
 	}
 }
 
-// resolve fills in what was not set and makes the SDK's configuration.
+// resolve fills in what was not set.
 func (o *options) resolve() error {
 	if o.err != nil {
 		return o.err
@@ -215,11 +216,10 @@ func (o *options) resolve() error {
 		}
 		o.credentials = constant(p)
 	}
-	base := o.configuration
-	if base == nil {
-		base = config.TopicsDefaultWithLogger(loggerFactory{o.logger})
+	if o.configuration == nil {
+		o.configuration = config.TopicsDefaultWithLogger(logger.NewNoopMomentoLoggerFactory())
 	}
-	timeout := base.GetClientSideTimeout()
+	timeout := o.configuration.GetClientSideTimeout()
 	if timeout <= 0 {
 		timeout = 5 * time.Second // what the SDK takes
 	}
@@ -230,18 +230,21 @@ func (o *options) resolve() error {
 		o.publishTimeout = timeout
 	}
 	if o.maxSubscriptions == 0 {
-		o.maxSubscriptions = base.GetMaxSubscriptions()
+		o.maxSubscriptions = o.configuration.GetMaxSubscriptions()
 	}
-	// Built anew rather than through the configuration's With methods: these
-	// write to its logger, and most of them drop the number of subscriptions.
-	// The SDK has one timeout for both calls; the shorter one is ours.
-	transport := base.GetTransportStrategy().WithClientTimeout(max(o.subscribeTimeout, o.publishTimeout))
-	o.configuration = config.NewTopicConfiguration(&config.TopicsConfigurationProps{
-		LoggerFactory:     loggerFactory{o.logger},
-		MaxSubscriptions:  o.maxSubscriptions,
-		TransportStrategy: transport,
-		RetryStrategy:     retry.NewNeverRetryStrategy(),
-		Middleware:        base.GetMiddleware(),
-	})
 	return nil
+}
+
+// sdkConfiguration makes the configuration of one SDK client. It is built anew
+// rather than through the With methods of the one given: these write to its
+// logger, and most of them drop the number of subscriptions.
+func (o *options) sdkConfiguration(l logger.MomentoLoggerFactory) config.TopicsConfiguration {
+	return config.NewTopicConfiguration(&config.TopicsConfigurationProps{
+		LoggerFactory:    l,
+		MaxSubscriptions: o.maxSubscriptions,
+		// The SDK has one timeout for both calls; the shorter one is ours.
+		TransportStrategy: o.configuration.GetTransportStrategy().WithClientTimeout(max(o.subscribeTimeout, o.publishTimeout)),
+		RetryStrategy:     retry.NewNeverRetryStrategy(),
+		Middleware:        o.configuration.GetMiddleware(),
+	})
 }
