@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -305,8 +306,12 @@ func TestRestartWaitsForItsAddress(t *testing.T) {
 func TestClose(t *testing.T) {
 	t.Parallel()
 	ctx, srv := testContext(t), newServer(t)
-	s := newRawClient(t, srv).subscribe(ctx, 0, 0)
-	s.want("heartbeat")
+	c := newRawClient(t, srv)
+	var s *rawStream
+	for range 200 { // so many that their handlers need a while to return
+		s = c.subscribe(ctx, 0, 0)
+		s.want("heartbeat")
+	}
 	mute, err := net.Dial("tcp", srv.Addr()) // says nothing, not even what client it is
 	require.NoError(t, err)
 	defer mute.Close()
@@ -318,10 +323,10 @@ func TestClose(t *testing.T) {
 		wg.Go(func() { require.NoError(t, srv.Close()) })
 	}
 	wg.Wait()
-	require.Less(t, time.Since(start), 2*time.Second)
-	s.wantEnd(codes.Unavailable)
 	require.Zero(t, srv.Stats().Connections)
 	require.Zero(t, srv.Stats().Streams)
+	require.Less(t, time.Since(start), 2*time.Second)
+	s.wantEnd(codes.Unavailable)
 }
 
 func TestResetConnections(t *testing.T) {
@@ -335,6 +340,15 @@ func TestResetConnections(t *testing.T) {
 	require.NoError(t, srv.WaitStreams(ctx, 0))
 	c.subscribe(ctx, 0, 0).want("heartbeat")
 	require.Equal(t, 2, srv.Stats().Accepted)
+
+	raw, err := net.Dial("tcp", srv.Addr())
+	require.NoError(t, err)
+	defer raw.Close()
+	require.NoError(t, srv.Wait(ctx, func() bool { return srv.Stats().Accepted == 3 }))
+	srv.ResetConnections()
+	require.NoError(t, raw.SetReadDeadline(time.Now().Add(10*time.Second)))
+	_, err = io.Copy(io.Discard, raw)
+	require.ErrorIs(t, err, syscall.ECONNRESET)
 }
 
 func TestGoAway(t *testing.T) {

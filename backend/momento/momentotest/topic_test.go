@@ -187,6 +187,22 @@ func TestSlowReader(t *testing.T) {
 	require.GreaterOrEqual(t, received, 100)
 }
 
+// A reader that was too slow for frames that carry no message missed none.
+func TestSlowReaderOfInjectedFrames(t *testing.T) {
+	t.Parallel()
+	ctx, srv := testContext(t), newServer(t, WithRetention(3))
+	to := srv.Topic(cache, topic)
+	s := newRawClient(t, srv).subscribe(ctx, 0, 0)
+	s.want("heartbeat")
+	to.Mute(true)
+	for range 10 {
+		require.NoError(t, to.Send(UnknownKind()))
+	}
+	fill(t, to, "a")
+	to.Mute(false)
+	s.want("unknown frame", "unknown frame", "item 10/1 text a")
+}
+
 func TestSlowReaderAcrossAReset(t *testing.T) {
 	t.Parallel()
 	ctx, srv := testContext(t), newServer(t, WithRetention(3))
