@@ -325,7 +325,7 @@ func (m *model) run(steps int) {
 // is delivered and what is reported lost is what was published: in order,
 // without duplicates, nothing silently missing.
 func TestSequencerAgainstModel(t *testing.T) {
-	for seed := range uint64(20_000) {
+	for seed := range uint64(5_000) {
 		r := rand.New(rand.NewPCG(seed, 1))
 		m := &model{t: failWith{t, fmt.Sprintf("seed %d", seed)}, next: r.IntN}
 		m.run(40)

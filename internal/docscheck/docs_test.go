@@ -1,0 +1,154 @@
+// Package docscheck tests the module's Markdown: every block of Go compiles
+// and passes go vet, and every link into the repository leads somewhere.
+//
+// A block is a file if it parses as one, and otherwise the body of a function
+// that returns an error. Imports need not be spelled out. What the reader is
+// expected to have at hand is given in a comment in front of the block, as
+// parameters of that function (ctx is always there):
+//
+//	<!-- given: bus pubsub.Bus[Quote], quotes <-chan Quote -->
+package docscheck
+
+import (
+	"encoding/json"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+const root = "../.."
+
+// document is one Markdown file.
+type document struct{ name, text string }
+
+// documents returns those of this module, the ones of nested modules apart.
+func documents(t *testing.T) []document {
+	t.Helper()
+	var docs []document
+	require.NoError(t, filepath.WalkDir(root, func(path string, e fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if e.IsDir() {
+			nested := false
+			if path != root {
+				_, err := os.Stat(filepath.Join(path, "go.mod"))
+				nested = err == nil
+			}
+			if nested || e.Name() == ".git" || e.Name() == "node_modules" {
+				return fs.SkipDir
+			}
+			return nil
+		}
+		if filepath.Ext(path) != ".md" {
+			return nil
+		}
+		text, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		name, err := filepath.Rel(root, path)
+		docs = append(docs, document{filepath.ToSlash(name), string(text)})
+		return err
+	}))
+	require.NotEmpty(t, docs)
+	return docs
+}
+
+var goBlock = regexp.MustCompile("(?ms)^(?:<!-- given: ([^\n]*) -->\n+)?```go\n(.*?)^```$")
+
+func TestGoBlocksCompile(t *testing.T) {
+	type place struct{ doc, source string }
+	overlay := map[string]string{} // file that go is to see -> file that has its contents
+	places := map[string]place{}   // by package directory
+	dir := t.TempDir()
+	here, err := os.Getwd()
+	require.NoError(t, err)
+	args := []string{"vet", "-overlay", filepath.Join(dir, "overlay.json")}
+	for _, doc := range documents(t) {
+		for _, m := range goBlock.FindAllStringSubmatchIndex(doc.text, -1) {
+			given := ""
+			if m[2] >= 0 {
+				given = doc.text[m[2]:m[3]]
+			}
+			line := 1 + strings.Count(doc.text[:m[4]], "\n")
+			source, err := complete(doc.text[m[4]:m[5]], given)
+			require.NoError(t, err, "%s:%d", doc.name, line)
+
+			name := fmt.Sprintf("block%d", len(places))
+			real := filepath.Join(dir, name+".go")
+			require.NoError(t, os.WriteFile(real, []byte(source), 0o600))
+			overlay[filepath.Join(here, name, "block.go")] = real
+			places[name] = place{fmt.Sprintf("%s:%d", doc.name, line), source}
+			args = append(args, "./"+name)
+		}
+	}
+	require.NotEmpty(t, places)
+	spec, err := json.Marshal(map[string]any{"Replace": overlay})
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "overlay.json"), spec, 0o600))
+
+	out, err := exec.Command("go", args...).CombinedOutput()
+	if err == nil {
+		return
+	}
+	for name, p := range places {
+		if regexp.MustCompile(`\b` + name + `\b`).Match(out) {
+			t.Logf("%s is the block at %s, completed to\n%s", name, p.doc, p.source)
+		}
+	}
+	require.NoError(t, err, "%s", out)
+}
+
+var link = regexp.MustCompile(`\]\(([^)\s]+)\)`)
+
+func TestLinksLeadSomewhere(t *testing.T) {
+	docs := documents(t)
+	anchors := map[string]map[string]bool{}
+	for _, doc := range docs {
+		anchors[doc.name] = anchorsOf(doc.text)
+	}
+	for _, doc := range docs {
+		for _, m := range link.FindAllStringSubmatch(doc.text, -1) {
+			if strings.Contains(m[1], "://") {
+				continue
+			}
+			path, anchor, _ := strings.Cut(m[1], "#")
+			target := doc.name
+			if path != "" {
+				target = filepath.ToSlash(filepath.Join(filepath.Dir(doc.name), path))
+				_, err := os.Stat(filepath.Join(root, target))
+				require.NoError(t, err, "%s links to %s", doc.name, m[1])
+			}
+			if anchor != "" && anchors[target] != nil {
+				require.True(t, anchors[target][anchor], "%s links to %s, but %s has no such heading", doc.name, m[1], target)
+			}
+		}
+	}
+}
+
+var (
+	heading     = regexp.MustCompile(`(?m)^#+ +(.*)$`)
+	anchorTag   = regexp.MustCompile(`<a (?:id|name)="([^"]+)">`)
+	notInAnchor = regexp.MustCompile(`[^\p{L}\p{N} _-]`)
+)
+
+// anchorsOf returns the names that links into text can use.
+func anchorsOf(text string) map[string]bool {
+	names := map[string]bool{}
+	for _, m := range heading.FindAllStringSubmatch(text, -1) {
+		name := notInAnchor.ReplaceAllString(strings.ToLower(m[1]), "")
+		names[strings.ReplaceAll(name, " ", "-")] = true
+	}
+	for _, m := range anchorTag.FindAllStringSubmatch(text, -1) {
+		names[m[1]] = true
+	}
+	return names
+}
