@@ -74,9 +74,7 @@ func (r *Run) End(s Stage, a Action) {
 	}
 	r.within(string(a)+" does not return", func() { r.act(a) })
 	r.within("Subscribe does not return", func() { <-connecting })
-	for _, s := range r.subs {
-		r.await("the subscription does not end", s.journal.isEnded)
-	}
+	r.AwaitEnd()
 	if s == BackOff {
 		r.check(r.Server.Restart())
 		if r.kind == SDK {
@@ -92,12 +90,12 @@ func (r *Run) act(a Action) {
 	case a == Cancel:
 		r.cancel()
 	case a == Close:
-		for _, s := range r.subs {
+		for _, s := range r.open() {
 			s.reader.close()
 		}
 	case a == Drain:
-		for _, s := range r.subs {
-			r.check(s.reader.(busReader).Drain(context.Background()))
+		for _, s := range r.open() {
+			r.check(ignoreClosed(s.reader.(busReader).Drain(context.Background())))
 		}
 	case a == CloseBus:
 		bus.bus.Close()

@@ -151,27 +151,28 @@ func (r Row) Text(o Outcome) string {
 	add(o.SilentResets > 0, "**not told that the numbers began anew**")
 	add(o.Inexact && o.Lost == 0 && o.Causes == pubsub.CauseReset.String() && o.Delivered == o.Accepted, "told of the new page")
 	add(o.Overtold > 0, "**%s reported lost that were not**", count(o.Overtold))
-	add(o.Duplicates > 0, "**duplicates**: %s", count(o.Duplicates))
+	add(o.Duplicates > 0 && o.Duplicates <= 10*o.Opened, "**duplicates**: %d", o.Duplicates)
+	add(o.Duplicates > 10*o.Opened, "**duplicates again and again**")
 	add(o.Disorder > 0, "**out of order**: %s", count(o.Disorder))
 	add(o.Foreign > 0, "**stale ones delivered**: %s", count(o.Foreign))
 	add(o.Altered > 0, "**altered**: %s", count(o.Altered))
 	add(o.Ended != "", "ends with %s", o.Ended)
-	add(o.Healed && o.Stuck > 0 && o.Stuck == o.Opened, "**nothing more comes within %v**", patienceSDK)
-	add(o.Healed && o.Stuck > 0 && o.Stuck < o.Opened, "**%d subscriptions stay silent for %v**", o.Stuck, patienceSDK)
+	add(o.Healed && o.Stuck > 0 && o.Stuck == o.Opened, "**nothing more comes within %v**", PatienceSDK)
+	add(o.Healed && o.Stuck > 0 && o.Stuck < o.Opened, "**%d subscriptions stay silent for %v**", o.Stuck, PatienceSDK)
 	add(o.Healed && o.Stuck == 0, "back within %s", bucket(o.Recovered))
 	for _, call := range o.Late {
 		add(true, "**%s within %v**", call, promptly)
 	}
 	add(o.Streams > 0, "**streams left open**: %s", count(o.Streams))
 	if len(say) == 0 {
-		return "ends at once, nothing left"
+		return "each gets its own"
 	}
 	return strings.Join(say, "; ")
 }
 
 // bucket rounds a time up so far that it seldom differs between runs.
 func bucket(d time.Duration) string {
-	for _, limit := range []time.Duration{100 * time.Millisecond, time.Second, 3 * time.Second, 10 * time.Second, 30 * time.Second} {
+	for _, limit := range []time.Duration{time.Second, 3 * time.Second, 10 * time.Second, 30 * time.Second} {
 		if d <= limit {
 			return limit.String()
 		}

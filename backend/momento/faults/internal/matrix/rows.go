@@ -12,14 +12,29 @@ import (
 	"github.com/topicbus/pubsub/backend/momento/momentotest"
 )
 
-// Rows returns the matrix. Unless full is set, what takes long is smaller, and
-// its name says so.
+// Rows returns the matrix, with full including what takes half a minute.
 func Rows(full bool) []Row {
 	return slices.Concat(
 		brokenStreamRows(), outageRows(full), silenceRows(), discontinuityRows(), numberRows(), oddItemRows(),
 		payloadRows(), refusalRows(), limitRows(), endRows(), publishRows(), consumerRows(),
 	)
 }
+
+// Note returns what a reader should know about a group, "" if nothing.
+func Note(group string) string {
+	switch group {
+	case silence:
+		return "Here pubsub has a stall timeout of 0.5 s and a subscribe timeout of 1 s, in place of a\nminute and 5 s. The SDK has no stall timeout.\n\n"
+	case away:
+		return "Of three times, the slowest counts.\n\n"
+	}
+	return ""
+}
+
+const (
+	silence = "Silence"
+	away    = "The server is away"
+)
 
 var inclusive = []momentotest.Option{momentotest.WithInclusiveAnnouncements()}
 
@@ -66,40 +81,43 @@ func brokenStreamRows() []Row {
 	)
 }
 
+// Outage is the row of a server that is away for some time.
+func Outage(length time.Duration, subscriptions int) Row {
+	row := Row{
+		Group:   away,
+		Name:    fmt.Sprintf("for %v, subscriptions: %d", length, subscriptions),
+		Repeat:  3,
+		Backend: []momento.Option{momento.WithMaxSubscriptions(500)},
+		Play: func(r *Run) {
+			r.Open(subscriptions)
+			r.Publish(1)
+			r.Settle()
+			r.Server.Stop()
+			r.Publish(1)
+			r.Sleep(length)
+			r.check(r.Server.Restart())
+			r.Healed()
+			r.Publish(1)
+		},
+	}
+	if subscriptions > 100 {
+		row.Server = []momentotest.Option{momentotest.WithHeartbeatInterval(time.Second)}
+	}
+	return row
+}
+
 func outageRows(full bool) []Row {
 	var rows []Row
-	add := func(away time.Duration, n int) {
-		row := Row{
-			Group:   "The server is away",
-			Name:    fmt.Sprintf("for %v, %d subscriptions", away, n),
-			Backend: []momento.Option{momento.WithMaxSubscriptions(500)},
-			Play: func(r *Run) {
-				r.Open(n)
-				r.Publish(1)
-				r.Settle()
-				r.Server.Stop()
-				r.Publish(1)
-				r.Sleep(away)
-				r.check(r.Server.Restart())
-				r.Healed()
-				r.Publish(1)
-			},
-		}
-		if n > 100 {
-			row.Server = []momentotest.Option{momentotest.WithHeartbeatInterval(time.Second)}
-		}
-		rows = append(rows, row)
-	}
-	for _, away := range []time.Duration{100 * time.Millisecond, 2 * time.Second, 8 * time.Second} {
+	for _, length := range []time.Duration{100 * time.Millisecond, 2 * time.Second, 8 * time.Second} {
 		for _, n := range []int{1, 40, 450} {
-			add(away, n)
+			rows = append(rows, Outage(length, n))
 		}
 	}
 	if full {
-		add(30*time.Second, 1)
+		rows = append(rows, Outage(30*time.Second, 1))
 	}
 	return append(rows, Row{
-		Group:  "The server is away",
+		Group:  away,
 		Name:   "while more passes than it keeps",
 		Server: []momentotest.Option{momentotest.WithRetention(4)},
 		Play: func(r *Run) {
@@ -122,7 +140,7 @@ var impatient = []momento.Option{
 }
 
 func silenceRows() []Row {
-	const group = "Silence"
+	const group = silence
 	return []Row{
 		{Group: group, Name: "the network swallows everything for 2 s", Backend: impatient, Play: func(r *Run) {
 			r.Open(1)
@@ -144,7 +162,7 @@ func silenceRows() []Row {
 			r.Publish(3)
 		}},
 		{Group: group, Name: "accepted, then mute, at first", Backend: impatient, Play: func(r *Run) {
-			r.Server.DelayNext(momentotest.Subscribe, 1, time.Hour)
+			r.Topic(0).Mute(true)
 			r.Open(1)
 		}, Want: Want{Refused: "ErrUnavailable"}},
 		{Group: group, Name: "accepted, then mute, on resume", Backend: impatient, Play: func(r *Run) {
@@ -283,7 +301,7 @@ func refusalRows() []Row {
 			f := momentotest.Fail(code, "scripted")
 			r.Topic(0).FailNext(momentotest.Subscribe, momentotest.Always, f)
 			r.Server.EndStreams(f)
-			r.wait(func() bool { return r.subs[0].journal.isEnded() })
+			r.AwaitEnd()
 		}
 	}
 	return []Row{
@@ -293,14 +311,14 @@ func refusalRows() []Row {
 			r.Open(1)
 			r.Publish(3)
 			r.DeleteCache()
-			r.wait(func() bool { return r.subs[0].journal.isEnded() })
+			r.AwaitEnd()
 		}},
 		{Group: group, Name: "token expires, a fresh one can be had", Refresh: true, Play: broken((*Run).NewToken)},
 		{Group: group, Name: "token expires, there is no other", Want: Want{Ended: "ErrUnauthenticated (AuthenticationError)", Unbroken: true}, Play: func(r *Run) {
 			r.Open(1)
 			r.Publish(3)
 			r.NewToken()
-			r.wait(func() bool { return r.subs[0].journal.isEnded() })
+			r.AwaitEnd()
 		}},
 	}
 }
@@ -314,7 +332,7 @@ func limitRows() []Row {
 			Play: func(r *Run) {
 				r.Open(1)
 				r.Publish(3)
-				r.subscribeTo(1)
+				r.openAside(1)
 				r.Publish(3)
 			}},
 		{Group: group, Name: "when subscribing again", Play: broken(func(r *Run) {
@@ -373,7 +391,7 @@ func consumerRows() []Row {
 				r.halt()
 				r.Publish(200)
 				r.allReceived()
-				r.subs[0].journal.release()
+				r.open()[0].journal.release()
 			}},
 		{Group: group, Name: "stops reading (Block), and the server keeps 100", Vague: true, Bus: []pubsub.Option{pubsub.WithBuffer(few)},
 			Server: []momentotest.Option{momentotest.WithRetention(100)},
@@ -385,7 +403,7 @@ func consumerRows() []Row {
 					r.Accept(r.book(topicName(0)), long)
 				}
 				r.Sleep(10 * heartbeat)
-				r.subs[0].journal.release()
+				r.open()[0].journal.release()
 				r.Settle()
 				r.Publish(1)
 			}},

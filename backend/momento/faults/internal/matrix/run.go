@@ -3,6 +3,7 @@ package matrix
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -19,9 +20,10 @@ const (
 	heartbeat = 100 * time.Millisecond
 	// promptly is how long a call may take that ends something.
 	promptly = 5 * time.Second
-	// patience is how long a row waits for what is still to come.
-	patience    = 30 * time.Second
-	patienceSDK = 15 * time.Second
+	// patience is how long a row waits for what is still to come, on a Bus.
+	patience = 30 * time.Second
+	// PatienceSDK is the same on the SDK, which is often in vain.
+	PatienceSDK = 20 * time.Second
 )
 
 // Run is a row being played. When something cannot be done at all, such as
@@ -33,17 +35,18 @@ type Run struct {
 	client  client
 	relay   *relay
 	changed chan struct{} // gets a value when a journal changed
-	token   string        // that the server accepts now
-	mu      sync.Mutex    // guards token
-	tokens  int
-	n       int // messages published by the row
+	n       int           // messages published by the row
 
 	ctx    context.Context // of the subscriptions
 	cancel context.CancelFunc
-	subs   []*sub
 	books  map[string]*book
 	names  []string // of the topics, in the order of their books
 	healed time.Time
+
+	mu     sync.Mutex // guards what follows
+	token  string     // that the server accepts now
+	tokens int
+	subs   []*sub
 	out    Outcome
 }
 
@@ -125,7 +128,7 @@ func (r *Run) newClient(row Row) (client, error) {
 // finish closes everything and completes the outcome.
 func (r *Run) finish() {
 	o := &r.out
-	for _, s := range r.subs {
+	for _, s := range r.open() {
 		s.journal.release()
 		s.journal.audit(s.book, s.start, o)
 		if s.journal.isEnded() {
@@ -140,12 +143,12 @@ func (r *Run) finish() {
 			o.Stuck++
 		}
 	}
-	o.Opened, o.Healed = len(r.subs), !r.healed.IsZero()
+	o.Opened, o.Healed = len(r.open()), !r.healed.IsZero()
 	o.Reopened = max(0, r.Server.Stats().Subscribes-o.Opened-o.Refusals)
 
 	if r.kind == SDK {
 		// Closing the SDK's client is a row of its own: it may panic.
-		for _, s := range r.subs {
+		for _, s := range r.open() {
 			r.within("Close of a subscription does not return", s.reader.close)
 		}
 		r.left(3 * time.Second)
@@ -153,7 +156,7 @@ func (r *Run) finish() {
 		return
 	}
 	r.within("closing does not return", r.client.close)
-	for _, s := range r.subs {
+	for _, s := range r.open() {
 		r.await("a subscription does not end", s.journal.isEnded)
 	}
 	r.left(promptly)
@@ -174,9 +177,24 @@ func (r *Run) left(limit time.Duration) {
 
 // check fails the row if err is not nil.
 func (r *Run) check(err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	if err != nil && r.out.Failed == "" {
 		r.out.Failed = err.Error()
 	}
+}
+
+func (r *Run) late(what string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.out.Late = append(r.out.Late, what)
+}
+
+// open returns the subscriptions there are.
+func (r *Run) open() []*sub {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.Clone(r.subs)
 }
 
 // Topic returns the server's side of the nth topic.
@@ -198,30 +216,19 @@ func (r *Run) book(name string) *book {
 func (r *Run) Open(n int) {
 	const atOnce = 16
 	var wg sync.WaitGroup
-	var mu sync.Mutex
 	slots := make(chan struct{}, atOnce)
 	for i := range n {
-		name := topicName(i)
-		b := r.book(name)
-		wg.Add(1)
+		b := r.book(topicName(i))
 		slots <- struct{}{}
-		go func() {
-			defer func() { <-slots; wg.Done() }()
-			s, err := r.subscribe(name, b)
-			mu.Lock()
-			defer mu.Unlock()
-			if err != nil {
-				r.out.Refusals++
-				r.out.Refused = join(r.out.Refused, errorName(err))
-				return
-			}
-			r.subs = append(r.subs, s)
-		}()
+		wg.Go(func() {
+			r.subscribe(topicName(i), b)
+			<-slots
+		})
 	}
 	wg.Wait()
 }
 
-func (r *Run) subscribe(name string, b *book) (*sub, error) {
+func (r *Run) subscribe(name string, b *book) {
 	j := &journal{changed: func() {
 		select {
 		case r.changed <- struct{}{}:
@@ -229,10 +236,14 @@ func (r *Run) subscribe(name string, b *book) (*sub, error) {
 		}
 	}}
 	reader, err := r.client.subscribe(r.ctx, name, j)
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	if err != nil {
-		return nil, err
+		r.out.Refusals++
+		r.out.Refused = join(r.out.Refused, errorName(err))
+		return
 	}
-	return &sub{reader: reader, journal: j, book: b, start: b.topic.Position()}, nil
+	r.subs = append(r.subs, &sub{reader: reader, journal: j, book: b, start: b.topic.Position()})
 }
 
 // OpenWith is Open of one topic, with options where they exist.
@@ -268,7 +279,7 @@ func (r *Run) Send(ctx context.Context, p pubsub.Payload) {
 	var err error
 	r.within("Publish does not return", func() { err = r.client.publish(ctx, topicName(0), p) })
 	if err != nil {
-		r.out.Unheard = join(r.out.Unheard, errorName(err))
+		r.out.Unheard = join(r.out.Unheard, errorName(err)) // one publisher at a time
 		return
 	}
 	b.payloads[b.topic.Position()] = p
@@ -312,7 +323,7 @@ func (r *Run) Sleep(d time.Duration) { time.Sleep(d) }
 
 // Settle waits until all that was accepted is accounted for.
 func (r *Run) Settle() {
-	waiting := r.subs
+	waiting := r.open()
 	r.wait(func() bool {
 		var still []*sub
 		for _, s := range waiting {
@@ -330,7 +341,7 @@ func (r *Run) Settle() {
 func (r *Run) wait(condition func() bool) bool {
 	limit := patience
 	if r.kind == SDK {
-		limit = patienceSDK
+		limit = PatienceSDK
 	}
 	timeout := time.After(limit)
 	poll := time.NewTicker(5 * time.Millisecond) // for what does not tell
@@ -346,12 +357,19 @@ func (r *Run) wait(condition func() bool) bool {
 	return true
 }
 
+// AwaitEnd waits for the subscriptions to end by themselves.
+func (r *Run) AwaitEnd() {
+	for _, s := range r.open() {
+		r.await("the subscription does not end", s.journal.isEnded)
+	}
+}
+
 // await is wait for what must come; if it does not, that is noted as late.
 func (r *Run) await(late string, condition func() bool) {
 	deadline := time.Now().Add(promptly)
 	for !condition() {
 		if time.Now().After(deadline) {
-			r.out.Late = append(r.out.Late, late)
+			r.late(late)
 			return
 		}
 		time.Sleep(time.Millisecond)
@@ -368,20 +386,13 @@ func (r *Run) within(late string, f func()) {
 	select {
 	case <-done:
 	case <-time.After(promptly):
-		r.out.Late = append(r.out.Late, late)
+		r.late(late)
 	}
 }
 
-// subscribeTo subscribes to the nth topic, which fails.
-func (r *Run) subscribeTo(n int) {
-	name := topicName(n)
-	s, err := r.subscribe(name, openBook(r.Server.Topic(cacheName, name)))
-	if err != nil {
-		r.out.Refusals++
-		r.out.Refused = join(r.out.Refused, errorName(err))
-		return
-	}
-	r.subs = append(r.subs, s)
+// openAside subscribes to the nth topic, which nobody publishes to.
+func (r *Run) openAside(n int) {
+	r.subscribe(topicName(n), openBook(r.Server.Topic(cacheName, topicName(n))))
 }
 
 // sendWithin is Send with a ctx that expires after d.
