@@ -147,7 +147,7 @@ func Private() SubscribeOption { return func(c *subscribeConfig) { c.private = t
 // a subscription, f runs in the stream's order, on the goroutine that reads
 // the subscription (the caller of Next or All, or the one behind C or
 // Events); reading waits for it. It may call anything, Close included. If it
-// panics, the panic is not recovered.
+// panics, the panic is logged and ends this subscription, with an error.
 func OnDiscontinuity(f func(Discontinuity)) SubscribeOption {
 	return func(c *subscribeConfig) { c.onDiscontinuity = append(c.onDiscontinuity, f) }
 }

@@ -54,14 +54,14 @@ func (s *Subscription[T]) readInto(to sink[T], v *view[T], ctx context.Context) 
 // Claiming a message is a compare-and-swap of the cursor, so readers in
 // parallel need no lock between them.
 func (s *Subscription[T]) readOn(to sink[T], v *view[T], ctx context.Context) (again bool, err error) {
-	var decoding *slot[T]
+	var decoding *slot
 	defer func() {
 		if decoding != nil {
 			again, err = s.undecodable(to, v, decoding, fmt.Errorf("%w: Decode panicked: %v", ErrCodec, recover()))
 		}
 	}()
-	t, bus := s.topic, s.topic.bus
-	received := bus.cfg.observer.Received
+	t, codec, decodeOnce := s.topic, s.topic.bus.codec, s.topic.bus.decodeOnce
+	received := t.bus.cfg.observer.Received
 	for {
 		c := s.cursor.Load()
 		if c < v.from || c >= v.to || s.ended.Load() {
@@ -80,11 +80,11 @@ func (s *Subscription[T]) readOn(to sink[T], v *view[T], ctx context.Context) (a
 			t.ring.notifyFreed()
 		}
 		m := Message[T]{Topic: t.name, Publisher: sl.publisher, Position: sl.pos}
-		if bus.decodeOnce {
-			m.Value = sl.value
+		if decodeOnce {
+			m.Value = v.seg.values[c%segmentSize]
 		} else {
 			decoding = sl
-			value, err := bus.codec.Decode(sl.payload)
+			value, err := codec.Decode(sl.payload)
 			decoding = nil
 			if err != nil {
 				if again, err := s.undecodable(to, v, sl, codecError("decode", err)); !again {
@@ -127,7 +127,7 @@ func (s *Subscription[T]) handOut(to sink[T], v *view[T], n *note) (again bool, 
 }
 
 // undecodable hands out the report that the message in sl cannot be decoded.
-func (s *Subscription[T]) undecodable(to sink[T], v *view[T], sl *slot[T], err error) (again bool, _ error) {
+func (s *Subscription[T]) undecodable(to sink[T], v *view[T], sl *slot, err error) (again bool, _ error) {
 	s.mu.Lock()
 	s.counts.undecodable++
 	s.mu.Unlock()

@@ -14,21 +14,21 @@ const segmentSize = 32
 // recycled is the base of a segment that is being reused: no reader wants it.
 const recycled = ^uint64(0)
 
-// slot holds one message. Either value or payload is set, see topic.decodeOnce.
-type slot[T any] struct {
-	value     T
-	payload   Payload
+// slot is a message without its value.
+type slot struct {
+	payload   Payload // not set where the topic decodes, see segment.values
 	publisher string
 	pos       Position
 }
 
-// segment is a run of slots. A reader that pinned it may read the slots below
+// segment is a run of messages. A reader that pinned it may read those below
 // the ring's head at leisure: the writer abandons a pinned segment to the
 // garbage collector where it would otherwise reuse it.
 type segment[T any] struct {
-	base  atomic.Uint64 // index of slots[0]
-	pins  atomic.Int64
-	slots [segmentSize]slot[T]
+	slots  [segmentSize]slot // 64 bytes each: a message is one cache line on its way to another core
+	values []T               // the decoded values, where the topic decodes once for all
+	base   atomic.Uint64     // index of slots[0]
+	pins   atomic.Int64
 }
 
 // ring is the log of a topic's newest messages. One writer appends; any number
@@ -46,6 +46,7 @@ type segment[T any] struct {
 // pins it, then looks at the mark.
 type ring[T any] struct {
 	capacity uint64
+	values   bool                         // segments hold decoded values
 	segments []atomic.Pointer[segment[T]] // by index/segmentSize, modulo the length
 
 	// Writer's own.
@@ -67,27 +68,28 @@ type ring[T any] struct {
 	endErr   error
 }
 
-func newRing[T any](capacity int, blocking bool) *ring[T] {
+func newRing[T any](capacity int, values, blocking bool) *ring[T] {
 	// Two segments more than the capacity fills: the one being written, and
 	// the one that the oldest message shares with dropped ones.
 	n := (capacity+segmentSize-1)/segmentSize + 2
-	r := &ring[T]{capacity: uint64(capacity), segments: make([]atomic.Pointer[segment[T]], n)}
+	r := &ring[T]{capacity: uint64(capacity), values: values, segments: make([]atomic.Pointer[segment[T]], n)}
 	if blocking {
 		r.freed = make(chan struct{}, 1)
 	}
 	return r
 }
 
-// tailSlot returns the slot of the next message, for the writer to fill.
-func (r *ring[T]) tailSlot() *slot[T] {
+// tailSegment returns the segment that the next message goes to, and its place
+// there, for the writer to fill.
+func (r *ring[T]) tailSegment() (*segment[T], uint64) {
 	i := r.head.Load()
 	if i%segmentSize == 0 {
 		r.extend(i)
 	}
-	return &r.tail.slots[i%segmentSize]
+	return r.tail, i % segmentSize
 }
 
-// append adds the message in the tailSlot and wakes the sleepers. Writer only.
+// append adds the message in the tailSegment and wakes the sleepers. Writer only.
 func (r *ring[T]) append() {
 	r.head.Store(r.head.Load() + 1)
 	if r.sleeping.Load() {
@@ -104,6 +106,9 @@ func (r *ring[T]) extend(i uint64) {
 	}
 	if seg == nil || seg.pins.Load() != 0 {
 		seg = new(segment[T])
+		if r.values {
+			seg.values = make([]T, segmentSize)
+		}
 		seg.base.Store(i)
 		place.Store(seg)
 	} else {

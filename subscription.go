@@ -258,6 +258,10 @@ func (s *Subscription[T]) join(t *topic[T], at uint64) {
 	s.topic = t
 	s.cursor.Store(at)
 	s.counts.start = at
+	if st := t.stats.snapshot().state; st.State == Reconnecting && !s.cfg.resume {
+		// What it joins is an outage; the next it hears may be its end.
+		s.pending = append(s.pending, note{kind: KindState, state: &st})
+	}
 	t.ring.mu.Lock()
 	defer t.ring.mu.Unlock()
 	t.ring.readers = append(t.ring.readers, s)

@@ -35,6 +35,7 @@ type topic[T any] struct {
 	stats streamStats
 
 	// Guarded by bus.mu.
+	finished    bool // the goroutine is done
 	subscribers int
 	linger      *time.Timer
 }
@@ -82,12 +83,12 @@ func (b *bus[T]) open(key topicKey, cfg subscribeConfig) *topic[T] {
 		name:    key.name,
 		block:   key.block,
 		private: cfg.private || cfg.resume,
-		ring:    newRing[T](b.cfg.buffer, key.block),
+		ring:    newRing[T](b.cfg.buffer, b.decodeOnce, key.block),
 		opened:  make(chan struct{}),
 		done:    make(chan struct{}),
 	}
 	t.ctx, t.cancel = context.WithCancel(context.Background())
-	b.live[t] = struct{}{}
+	b.listed[t] = struct{}{}
 	if !t.private {
 		b.topics[key] = t
 	}
@@ -98,13 +99,14 @@ func (b *bus[T]) open(key topicKey, cfg subscribeConfig) *topic[T] {
 // run is the topic's goroutine.
 func (t *topic[T]) run(after Position) {
 	defer close(t.done)
+	defer t.bus.finished(t)
 	defer t.cancel()
 	stream, err := t.bus.backend.Subscribe(t.ctx, t.name, after)
 	if err == nil && isNil(stream) {
 		err = fmt.Errorf("%w: the backend's Subscribe returned no Stream", ErrUnavailable)
 	}
 	if err != nil {
-		t.bus.forget(t)
+		t.bus.close(t)
 		t.openErr = err
 		close(t.opened)
 		return
@@ -112,7 +114,7 @@ func (t *topic[T]) run(after Position) {
 	close(t.opened)
 	err = stream.Receive(t.deliver)
 	t.ended.Store(true)
-	t.bus.forget(t) // before anybody hears of the end and subscribes anew
+	t.bus.close(t) // before anybody hears of the end and subscribes anew
 	if err == nil && t.ctx.Err() == nil {
 		err = fmt.Errorf("%w: the backend ended the stream without a reason", ErrUnavailable)
 	}
@@ -122,13 +124,28 @@ func (t *topic[T]) run(after Position) {
 	t.ring.end(err)
 }
 
-// forget takes a topic whose stream is over out of the bus.
-func (b *bus[T]) forget(t *topic[T]) {
+// close has later subscriptions open a stream of their own.
+func (b *bus[T]) close(t *topic[T]) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	delete(b.live, t)
 	b.unshare(t)
-	b.gone.add(t.stats.snapshot())
+}
+
+// finished is told that a topic's goroutine is done.
+func (b *bus[T]) finished(t *topic[T]) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	t.finished = true
+	b.unlist(t)
+}
+
+// unlist takes a topic out of the books that has neither a stream nor a
+// subscription that still reads what is queued. b.mu is held.
+func (b *bus[T]) unlist(t *topic[T]) {
+	if t.finished && t.subscribers == 0 {
+		delete(b.listed, t)
+		b.gone.add(t.stats.snapshot())
+	}
 }
 
 // unshare keeps later subscriptions from joining t. b.mu is held.
@@ -146,13 +163,15 @@ func (b *bus[T]) unshare(t *topic[T]) {
 // detach takes s out of its topic, and ends the topic with its last one.
 func (b *bus[T]) detach(s *Subscription[T]) {
 	t := s.topic
-	t.ring.leave(s)
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	t.ring.leave(s)
 	b.past.add(s.counted())
 	t.subscribers--
 	switch {
 	case t.subscribers > 0:
+	case t.finished:
+		b.unlist(t)
 	case t.private, b.cfg.linger == 0, b.closed.Load():
 		b.unshare(t)
 		t.cancel()
@@ -224,9 +243,10 @@ func (t *topic[T]) message(ctx context.Context, f *Frame) error {
 	}
 	// Field by field into the ring: a slot made here and copied there is twice
 	// the work.
-	s := t.ring.tailSlot()
+	seg, i := t.ring.tailSegment()
+	s := &seg.slots[i]
 	if t.bus.decodeOnce {
-		s.value = value
+		seg.values[i] = value
 	} else {
 		s.payload = f.Payload
 	}

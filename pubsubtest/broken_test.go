@@ -354,7 +354,11 @@ var breakages = []breakage{{
 		b.delivers(func(next deliver) deliver {
 			two := make(chan struct{}, 2)
 			return func(ctx context.Context, f pubsub.Frame) error {
-				two <- struct{}{}
+				select {
+				case two <- struct{}{}:
+				case <-ctx.Done():
+					return ctx.Err()
+				}
 				done := make(chan error, 1)
 				go func() {
 					done <- next(ctx, f)
@@ -402,6 +406,7 @@ var breakages = []breakage{{
 		}
 	},
 	meant: "Publish/one-order",
+	also:  []string{"D2/order", "Law"},
 }, {
 	name: "confuses concurrent publishers",
 	wreck: func(b *broken) {
@@ -498,15 +503,14 @@ var breakages = []breakage{{
 	name: "does not end while deliver blocks",
 	wreck: func(b *broken) {
 		b.receives(func(_ context.Context, s pubsub.Stream, d deliver) error {
-			var delivering sync.Mutex
+			delivering := make(chan struct{}, 1)
 			err := s.Receive(func(ctx context.Context, f pubsub.Frame) error {
-				delivering.Lock()
-				defer delivering.Unlock()
+				delivering <- struct{}{}
+				defer func() { <-delivering }()
 				return d(ctx, f)
 			})
-			for !delivering.TryLock() {
-				time.Sleep(time.Millisecond)
-			}
+			delivering <- struct{}{}
+			<-delivering
 			return err
 		})
 	},
@@ -835,24 +839,31 @@ var breakages = []breakage{{
 
 func fold(topic string) string { return strings.ToLower(topic) }
 
-// interleaved swaps messages of different publishers.
+// interleaved delivers the tenth message of each publisher, and what follows
+// of the same, behind the next message of another publisher.
 func interleaved(next deliver) deliver {
-	var late *pubsub.Frame
+	var late []pubsub.Frame
+	seen := make(map[int]bool)
 	return func(ctx context.Context, f pubsub.Frame) error {
 		i, err := parseID(f.Payload)
-		if late != nil {
-			held, _ := parseID(late.Payload)
-			first, second := *late, f
-			if f.Kind == pubsub.KindMessage && held.publisher != i.publisher {
-				first, second = second, first
-			}
-			late = nil
-			return errors.Join(next(ctx, first), next(ctx, second))
+		if f.Kind != pubsub.KindMessage || err != nil || i.publisher == probe {
+			return next(ctx, f)
 		}
-		if f.Kind == pubsub.KindMessage && err == nil && i.publisher >= 0 && i.publisher < 3 && i.n == 10 {
-			late = &f
+		seen[i.publisher] = true
+		if len(late) > 0 {
+			if held, _ := parseID(late[0].Payload); held.publisher == i.publisher {
+				late = append(late, f)
+				return nil
+			}
+		} else if i.n == 10 && len(seen) > 1 {
+			late = append(late, f)
 			return nil
 		}
-		return next(ctx, f)
+		err = next(ctx, f)
+		for _, f := range late {
+			err = errors.Join(err, next(ctx, f))
+		}
+		late = nil
+		return err
 	}
 }

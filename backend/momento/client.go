@@ -26,8 +26,8 @@ const (
 // clients owns the SDK clients of a Backend. At any time at most one is
 // current. A client is made when it is first needed, and replaced when fresh
 // credentials are needed or its connections have gone deaf; the streams of the
-// old one stay on it until they end. Each is closed once, after its last call
-// of Subscribe returned, on a goroutine that close waits for.
+// old one stay on it until they end. Each is closed once, when nobody uses it
+// any more, on a goroutine that close waits for.
 type clients struct {
 	ctx         context.Context // ends when the Backend closes
 	credentials credentialsFunc
@@ -55,13 +55,12 @@ type grant struct {
 // client is an SDK client and those who use it. Guarded by clients.mu.
 type client struct {
 	*sdkClient
-	grant       *grant
-	made        time.Time
-	succeeded   time.Time // its last success
-	users       int       // streams and calls
-	subscribing int       // calls of Subscribe
-	retired     bool      // not current any more
-	closing     bool
+	grant     *grant
+	made      time.Time
+	succeeded time.Time // its last success
+	users     int       // streams and calls
+	retired   bool      // not current any more
+	closing   bool
 }
 
 // success notes that the service answered. Requires clients.mu.
@@ -177,28 +176,15 @@ func (c *clients) release(cl *client, err error) {
 // subscribe subscribes on cl. On success the stream uses cl until its end is
 // told by unsubscribe; otherwise cl is released.
 func (c *clients) subscribe(ctx context.Context, cl *client, request *sdk.TopicSubscribeRequest) (sdk.TopicSubscription, error) {
-	c.mu.Lock()
-	if c.closed {
-		// From here on cl may be closed at any moment.
-		c.leave(cl)
-		c.mu.Unlock()
-		return nil, errClosed
-	}
-	cl.subscribing++
-	c.mu.Unlock()
-
 	sub, err := cl.Subscribe(ctx, request)
-
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	cl.subscribing--
 	if err != nil {
 		c.leave(cl)
-		return nil, translate(ctx, err)
+		return nil, err
 	}
 	cl.success()
 	c.live++
-	c.closeIfIdle(cl)
 	return sub, nil
 }
 
@@ -262,7 +248,7 @@ func (c *clients) leave(cl *client) {
 
 // closeIfIdle closes a retired client that nobody uses. Requires mu.
 func (c *clients) closeIfIdle(cl *client) {
-	if cl.closing || !cl.retired || cl.subscribing > 0 || cl.users > 0 && !c.forced {
+	if cl.closing || !cl.retired || cl.users > 0 && !c.forced {
 		return
 	}
 	cl.closing = true

@@ -28,7 +28,8 @@ type service struct {
 	subscribes []sdk.TopicSubscribeRequest
 	dials      int // attempts that reached the service or found it away
 	token      string
-	streams    int // open now
+	streams    int               // open now
+	failed     []context.Context // of the attempts that failed
 	downUntil  time.Time
 	onTry      func(n int, r *sdk.TopicSubscribeRequest) ([]any, error) // a script for the nth stream, or an error
 	onPublish  func(ctx context.Context, c *fakeClient, r *sdk.TopicPublishRequest) error
@@ -126,7 +127,7 @@ func (c *fakeClient) connect() error {
 	return nil
 }
 
-func (c *fakeClient) Subscribe(ctx context.Context, r *sdk.TopicSubscribeRequest) (sdk.TopicSubscription, error) {
+func (c *fakeClient) Subscribe(ctx context.Context, r *sdk.TopicSubscribeRequest) (_ sdk.TopicSubscription, err error) {
 	s := c.s
 	s.mu.Lock()
 	if c.closed {
@@ -138,6 +139,11 @@ func (c *fakeClient) Subscribe(ctx context.Context, r *sdk.TopicSubscribeRequest
 
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	defer func() {
+		if err != nil {
+			s.failed = append(s.failed, ctx)
+		}
+	}()
 	c.subscribing--
 	if early {
 		c.busy = time.Now()

@@ -261,7 +261,7 @@ func TestRefusals(t *testing.T) {
 		code     string
 	}{
 		{"wrong key", []momento.Option{momento.WithCredentials(srv.CredentialsFor("wrong-key"))}, "cache", pubsub.ErrUnauthenticated, sdk.AuthenticationError},
-		{"missing cache", nil, "elsewhere", pubsub.ErrNotFound, sdk.NotFoundError},
+		{"missing cache", nil, "elsewhere", pubsub.ErrNotFound, sdk.CacheNotFoundError},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			b, err := momento.New(test.cache, append([]momento.Option{momento.WithCredentials(srv.Credentials())}, test.opts...)...)

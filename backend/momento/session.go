@@ -43,6 +43,7 @@ func (b *Backend) dial(ctx context.Context, topic string, at pubsub.Position) (s
 		SequencePage:                at.Page,
 	})
 	if err != nil {
+		err = translate(ctx, err)
 		// The SDK's pool refuses one stream too many after it was full.
 		again = b.clients.failed(cl, err) && !timedOut(err) || exhausted(err)
 		return nil, again, err

@@ -154,7 +154,7 @@ func TestPermanentErrorsEndTheStream(t *testing.T) {
 	for code, sentinel := range map[string]error{
 		sdk.AuthenticationError:  pubsub.ErrUnauthenticated,
 		sdk.PermissionError:      pubsub.ErrPermissionDenied,
-		sdk.NotFoundError:        pubsub.ErrNotFound,
+		sdk.CacheNotFoundError:   pubsub.ErrNotFound,
 		sdk.InvalidArgumentError: pubsub.ErrInvalidArgument,
 	} {
 		t.Run(code, func(t *testing.T) {
@@ -219,6 +219,25 @@ func TestFirstSubscribeUsesANewClientWhenTheOldOneIsDeaf(t *testing.T) {
 		require.NoError(t, err)
 		clients, _, _ := s.counts()
 		require.Equal(t, 2, clients)
+	})
+}
+
+// The SDK leaves a stream open whose Subscribe failed, until its ctx ends.
+func TestFailedAttemptsLeaveNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newService(t)
+		s.onTry = func(n int, _ *sdk.TopicSubscribeRequest) ([]any, error) {
+			if n > 1 && n < 5 {
+				return nil, sdk.NewMomentoError(sdk.TimeoutError, "no first message", nil)
+			}
+			return []any{errReset}, nil
+		}
+		r := receive(t, s.newBackend(), t.Context(), pubsub.Position{})
+		r.state(t, pubsub.Resumed)
+		require.Len(t, s.failed, 3)
+		for _, ctx := range s.failed {
+			require.Error(t, ctx.Err())
+		}
 	})
 }
 
