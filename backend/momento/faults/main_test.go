@@ -13,8 +13,9 @@ import (
 )
 
 var (
-	full = flag.Bool("faults.full", false, "play the longest versions of all rows")
-	seed = flag.Uint64("faults.seed", 0, "repeat TestInterleavings with this seed")
+	full   = flag.Bool("faults.full", false, "play the longest versions of all rows")
+	rounds = flag.Int("faults.rounds", 0, "number of random schedules of TestConformance")
+	seed   = flag.Uint64("faults.seed", 0, "repeat TestInterleavings with this seed")
 )
 
 func TestMain(m *testing.M) {
@@ -24,7 +25,7 @@ func TestMain(m *testing.M) {
 	given := false
 	flag.Visit(func(f *flag.Flag) { given = given || f.Name == "test.parallel" })
 	if !given {
-		_ = flag.Set("test.parallel", "16")
+		_ = flag.Set("test.parallel", "8")
 	}
 	code := m.Run()
 	if err := goleak.Find(); err != nil && code == 0 {

@@ -2,7 +2,6 @@ package matrix
 
 import (
 	"context"
-	"io"
 	"log/slog"
 
 	"github.com/topicbus/pubsub"
@@ -24,7 +23,7 @@ func newBusClient(row Row, backendOptions []momento.Option) (*busClient, error) 
 	return &busClient{backend: b, bus: pubsub.New(b, payloads{}, append([]pubsub.Option{pubsub.WithLogger(discard)}, row.Bus...)...)}, nil
 }
 
-var discard = slog.New(slog.NewTextHandler(io.Discard, nil))
+var discard = slog.New(slog.DiscardHandler)
 
 func (c *busClient) subscribe(ctx context.Context, topic string, j *journal) (reader, error) {
 	s, err := c.bus.Subscribe(ctx, topic, c.options...)

@@ -50,7 +50,7 @@ type Want struct {
 	Unheard   string        // the error of the Publish calls that fail
 	Chance    bool          // all of the above, and what is missing at an end, is left to chance
 	Unbroken  bool          // no stream is opened a second time
-	Recovered time.Duration // from the fault's end to the first message after it; the default is 10 s
+	Recovered time.Duration // from the fault's end to the first message after it; the default is 30 s
 }
 
 // Some is a [Want].Lost that does not say how many.
@@ -81,7 +81,7 @@ func (r Row) Breaches(o Outcome) []string {
 	breach(w.Unbroken && o.Reopened > 0, "streams were opened again %d times, want none", o.Reopened)
 	limit := w.Recovered
 	if limit == 0 {
-		limit = 10 * time.Second
+		limit = 30 * time.Second
 	}
 	breach(o.Recovered > limit, "back %v after the fault's end, want at most %v", o.Recovered, limit)
 	for _, call := range o.Late {

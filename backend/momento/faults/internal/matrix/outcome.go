@@ -161,7 +161,7 @@ func (r Row) Text(o Outcome) string {
 	add(o.Healed && o.Stuck > 0 && o.Stuck < o.Opened, "**%d subscriptions stay silent for %v**", o.Stuck, PatienceSDK)
 	add(o.Healed && o.Stuck == 0, "back within %s", bucket(o.Recovered))
 	for _, call := range o.Late {
-		add(true, "**%s within %v**", call, promptly)
+		add(true, "**%s within %v**", call, promptlySDK)
 	}
 	add(o.Streams > 0, "**streams left open**: %s", count(o.Streams))
 	if len(say) == 0 {

@@ -24,7 +24,7 @@ func Rows(full bool) []Row {
 func Note(group string) string {
 	switch group {
 	case silence:
-		return "Here pubsub has a stall timeout of 0.5 s and a subscribe timeout of 1 s, in place of a\nminute and 5 s. The SDK has no stall timeout.\n\n"
+		return "Here pubsub has a stall timeout of 2 s and a subscribe timeout of 3 s, in place of a\nminute and 5 s. The SDK has no stall timeout.\n\n"
 	case away:
 		return "Of three times, the slowest counts.\n\n"
 	}
@@ -135,20 +135,20 @@ func outageRows(full bool) []Row {
 
 // impatient are backend options with which silence is noticed soon.
 var impatient = []momento.Option{
-	momento.WithStallTimeout(500 * time.Millisecond),
-	momento.WithSubscribeTimeout(time.Second),
+	momento.WithStallTimeout(2 * time.Second),
+	momento.WithSubscribeTimeout(3 * time.Second),
 }
 
 func silenceRows() []Row {
 	const group = silence
 	return []Row{
-		{Group: group, Name: "the network swallows everything for 2 s", Backend: impatient, Play: func(r *Run) {
+		{Group: group, Name: "the network swallows everything for 4 s", Backend: impatient, Play: func(r *Run) {
 			r.Open(1)
 			r.Publish(3)
 			r.Settle()
 			r.Server.BlackHole(true)
 			r.Publish(3)
-			r.Sleep(2 * time.Second)
+			r.Sleep(4 * time.Second)
 			r.Server.BlackHole(false)
 			r.Healed()
 			r.Publish(1)

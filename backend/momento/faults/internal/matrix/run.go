@@ -18,11 +18,14 @@ const (
 	cacheName = "cache"
 	// heartbeat is the server's interval unless a row sets another.
 	heartbeat = 100 * time.Millisecond
-	// promptly is how long a call may take that ends something.
-	promptly = 5 * time.Second
-	// patience is how long a row waits for what is still to come, on a Bus.
-	patience = 30 * time.Second
-	// PatienceSDK is the same on the SDK, which is often in vain.
+	// promptly is how long a call may take that ends something. It is no
+	// measurement: the machine may be busy.
+	promptly = 30 * time.Second
+	// patience is how long a row waits for what is still to come.
+	patience = time.Minute
+	// promptlySDK and PatienceSDK are the same on the SDK, which often waits
+	// in vain.
+	promptlySDK = 5 * time.Second
 	PatienceSDK = 20 * time.Second
 )
 
@@ -118,7 +121,11 @@ func (r *Run) newClient(row Row) (client, error) {
 	if r.kind == SDK {
 		return newSDKClient(p)
 	}
-	options := []momento.Option{momento.WithLogger(discard), momento.WithCredentials(p)}
+	options := []momento.Option{
+		momento.WithLogger(discard),
+		momento.WithCredentials(p),
+		momento.WithPublishTimeout(promptly), // only a busy machine comes near it
+	}
 	if row.Refresh {
 		options = append(options, momento.WithCredentialsFunc(r.credentials))
 	}
@@ -336,13 +343,18 @@ func (r *Run) Settle() {
 	})
 }
 
+// limits returns how long a call may take and how long messages may.
+func (r *Run) limits() (call, message time.Duration) {
+	if r.kind == SDK {
+		return promptlySDK, PatienceSDK
+	}
+	return promptly, patience
+}
+
 // wait waits until a condition holds, which it looks at when a journal or
 // something at the server changed. It reports false if it never does.
 func (r *Run) wait(condition func() bool) bool {
-	limit := patience
-	if r.kind == SDK {
-		limit = PatienceSDK
-	}
+	_, limit := r.limits()
 	timeout := time.After(limit)
 	poll := time.NewTicker(5 * time.Millisecond) // for what does not tell
 	defer poll.Stop()
@@ -366,7 +378,8 @@ func (r *Run) AwaitEnd() {
 
 // await is wait for what must come; if it does not, that is noted as late.
 func (r *Run) await(late string, condition func() bool) {
-	deadline := time.Now().Add(promptly)
+	limit, _ := r.limits()
+	deadline := time.Now().Add(limit)
 	for !condition() {
 		if time.Now().After(deadline) {
 			r.late(late)
@@ -383,9 +396,10 @@ func (r *Run) within(late string, f func()) {
 		defer close(done)
 		f()
 	}()
+	limit, _ := r.limits()
 	select {
 	case <-done:
-	case <-time.After(promptly):
+	case <-time.After(limit):
 		r.late(late)
 	}
 }
