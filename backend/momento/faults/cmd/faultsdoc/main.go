@@ -183,9 +183,13 @@ that the server accepted, each once, in order, with its bytes unchanged.
   play the same rows under the race detector and require more than the table
   says: that each hole is reported in its place with the right count, that no
   call hangs, and that no goroutine, stream or connection is left.
-- **SDK alone** is %s %s, the official SDK, with its default configuration and
-  its own reconnecting: a loop over Event. Each row ran in a process of its
-  own. Where nothing more came, the program waited %v.
+- **SDK alone** is %s %s,
+  the official SDK, with its default configuration and
+  its own reconnecting: a loop over Event. It hands out the service's
+  discontinuities with the numbers in them, but leaves it to the application to
+  find out what is missing; the table calls that a gap whose size is not told.
+  Each row ran in a process of its own. Where nothing more came, the program
+  waited %v.
 
 Times are upper bounds of what was seen, rounded up: of %s on %s/%s with
 %d processors, several rows at a time.
@@ -202,8 +206,8 @@ Times are upper bounds of what was seen, rounded up: of %s on %s/%s with
 	b.WriteString(`
 ## Not in the table
 
-- TestInterleavings of backend/momento/faults: 1,000 random interleavings of
-  ends (cancel, Close, Drain, Bus.Close, Backend.Close) while a subscription
+- TestInterleavings of backend/momento/faults: 1,000 random interleavings (500
+  unless -faults.full is given) of ends (cancel, Close, Drain, Bus.Close, Backend.Close) while a subscription
   connects, streams, backs off and resumes.
 - TestRecoveryTime of backend/momento/faults measures the recovery from outages
   of 1 s and 30 s over TCP, TestRecoveryTimeDoesNotDependOnTheOutage of

@@ -63,11 +63,19 @@ type sub struct {
 
 // Play plays a row on a client and returns what came of it.
 func Play(row Row, kind Kind) Outcome {
-	r := &Run{kind: kind, changed: make(chan struct{}, 1), books: make(map[string]*book)}
-	left := Alone(func() { r.play(row) })
-	if kind == Bus {
-		r.out.Goroutines = left
+	if kind == SDK {
+		return PlayHere(row, kind) // its client is left open
 	}
+	var o Outcome
+	left := Alone(func() { o = PlayHere(row, kind) })
+	o.Goroutines = left
+	return o
+}
+
+// PlayHere is Play without a look at the goroutines it leaves.
+func PlayHere(row Row, kind Kind) Outcome {
+	r := &Run{kind: kind, changed: make(chan struct{}, 1), books: make(map[string]*book)}
+	r.play(row)
 	return r.out
 }
 
