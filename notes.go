@@ -78,6 +78,11 @@ func (l *noteLog) before(i uint64) mark {
 	return l.list[k-1].mark()
 }
 
+// reaches reports whether the log holds all notes from index i on.
+func (l *noteLog) reaches(i uint64) bool {
+	return l.dropped.seq == 0 || l.dropped.at < i
+}
+
 // skip moves from m past all notes that stand before the message with index i,
 // and returns the new mark and the last state among those skipped.
 func (l *noteLog) skip(m mark, i uint64) (mark, *StateChange) {

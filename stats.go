@@ -53,6 +53,7 @@ func (b *bus[T]) Stats() Stats {
 	return st
 }
 
+// snapshot is called with bus.mu held.
 func (t *topic[T]) snapshot() TopicStats {
 	c := t.stats.snapshot()
 	ts := TopicStats{
@@ -64,6 +65,7 @@ func (t *topic[T]) snapshot() TopicStats {
 		Downtime:   c.downtime,
 		Received:   t.ring.head.Load(),
 		Buffer:     t.bus.cfg.buffer,
+		Ended:      t.finished,
 	}
 	for _, s := range t.ring.subscriptions() {
 		ts.Subscriptions = append(ts.Subscriptions, s.Stats())
@@ -111,6 +113,7 @@ type TopicStats struct {
 	Private       bool        // serves one subscription only
 	Block         bool        // serves the subscriptions with back-pressure
 	State         StateChange // the last one
+	Ended         bool        // the stream is over; its subscriptions still read what is queued
 	Reconnects    uint64
 	Downtime      time.Duration
 	Received      uint64 // messages

@@ -39,7 +39,7 @@ type Subscription[T any] struct {
 	read      mark     // how far the notes were read
 	pending   []note   // made by an overflow, to be handed out before anything else
 	limit     uint64   // reading ends at this index ...
-	limitSeq  uint64   // ... and behind this note, ...
+	limitRead mark     // ... with the notes read up to here, ...
 	limitErr  error    // ... with this error
 	last      Position // of the message before index lastAt
 	lastAt    uint64
@@ -56,12 +56,12 @@ const noLimit = ^uint64(0)
 
 func newSubscription[T any](cfg subscribeConfig) *Subscription[T] {
 	return &Subscription[T]{
-		cfg:      cfg,
-		waiter:   waiter{bell: make(chan struct{}, 1)},
-		done:     make(chan struct{}),
-		killed:   make(chan struct{}),
-		limit:    noLimit,
-		limitSeq: noLimit,
+		cfg:       cfg,
+		waiter:    waiter{bell: make(chan struct{}, 1)},
+		done:      make(chan struct{}),
+		killed:    make(chan struct{}),
+		limit:     noLimit,
+		limitRead: mark{seq: noLimit},
 	}
 }
 
@@ -71,8 +71,10 @@ func newSubscription[T any](cfg subscribeConfig) *Subscription[T] {
 // discontinuity that has no callback is logged.
 //
 // The first call starts a goroutine that moves messages from the topic's ring
-// into the channel. The channel holds up to 64 messages, never more than the
-// buffer. After Close it may still yield those it holds.
+// into the channel. The channel holds up to 16 messages, never more than the
+// buffer: a callback may run while messages from before it are still in there,
+// never after a message from behind it was. After Close the channel may still
+// yield what it holds.
 func (s *Subscription[T]) C() <-chan Message[T] {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -209,24 +211,34 @@ func (s *Subscription[T]) Err() error {
 // limitNow has reading end at the newest message. It reports whether there is
 // nothing left to read, and nobody who would notice the end.
 func (s *Subscription[T]) limitNow() bool {
-	r := s.topic.ring
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.limit == noLimit {
-		s.limit, s.limitSeq = r.head.Load(), r.noted.Load()
+	if r := s.topic.ring; s.limit == noLimit {
+		r.mu.Lock() // no note of a later message slips in
+		s.limit, s.limitRead = r.head.Load(), r.notes.newest.mark()
+		r.mu.Unlock()
 	}
-	if len(s.pumps) > 0 || len(s.pending) > 0 || s.cursor.Load() < s.limit {
-		return false
-	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	newest := r.notes.newest // states and heartbeats need not be waited for
-	return newest.lost == s.read.lost && newest.inexact == s.read.inexact
+	return s.exhausted()
+}
+
+// exhausted reports whether reading has come to its limit, and there is no pump
+// to find out. States and heartbeats need not be waited for. s.mu is held.
+func (s *Subscription[T]) exhausted() bool {
+	return len(s.pumps) == 0 && len(s.pending) == 0 && s.cursor.Load() >= s.limit &&
+		s.read.lost >= s.limitRead.lost && s.read.inexact >= s.limitRead.inexact
 }
 
 // finish ends reading: what has been handed out may still be on its way.
-func (s *Subscription[T]) finish(err error) {
+func (s *Subscription[T]) finish(err error) { s.stop(err, false) }
+
+// kill ends the subscription at once: nothing more is handed out.
+func (s *Subscription[T]) kill(err error) { s.stop(err, true) }
+
+func (s *Subscription[T]) stop(err error, now bool) {
 	s.mu.Lock()
+	if now && !s.isKilled() {
+		close(s.killed) // before a reader can see that s ended: All then keeps err to itself
+	}
 	if s.ended.Load() {
 		s.mu.Unlock()
 		return
@@ -242,19 +254,24 @@ func (s *Subscription[T]) finish(err error) {
 	s.unwatch()
 }
 
-// kill ends the subscription at once: nothing more is handed out.
-func (s *Subscription[T]) kill(err error) {
-	s.finish(err)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.isKilled() {
-		return
+// join places s in t: before the message with index at if s resumes, and at
+// the present otherwise. It fails if s resumes and the holes from there on are
+// not known one by one any more.
+//
+// The present is looked up in the step that makes s a reader. Before it, the
+// writer might go on meanwhile, and s would stand behind notes that it has not
+// read, or further back than a blocking ring has room for.
+func (s *Subscription[T]) join(t *topic[T], at uint64) bool {
+	t.ring.mu.Lock()
+	defer t.ring.mu.Unlock()
+	switch {
+	case !s.cfg.resume:
+		at, s.read = t.ring.head.Load(), t.ring.notes.newest.mark()
+	case t.ring.notes.reaches(at):
+		s.read = t.ring.notes.before(at)
+	default:
+		return false
 	}
-	close(s.killed)
-}
-
-// join places s in t, before the message with index at.
-func (s *Subscription[T]) join(t *topic[T], at uint64) {
 	s.topic = t
 	s.cursor.Store(at)
 	s.counts.start = at
@@ -262,13 +279,8 @@ func (s *Subscription[T]) join(t *topic[T], at uint64) {
 		// What it joins is an outage; the next it hears may be its end.
 		s.pending = append(s.pending, note{kind: KindState, state: &st})
 	}
-	t.ring.mu.Lock()
-	defer t.ring.mu.Unlock()
 	t.ring.readers = append(t.ring.readers, s)
-	s.read = t.ring.notes.newest.mark()
-	if s.cfg.resume {
-		s.read = t.ring.notes.before(at)
-	}
+	return true
 }
 
 // watch ends s when ctx ends.

@@ -48,7 +48,7 @@ func (b *bus[T]) attach(s *Subscription[T], name string) error {
 	if b.closed.Load() {
 		return errBusClosed
 	}
-	var at uint64 // where s starts
+	var at uint64 // where s starts, if it resumes
 	t := b.topics[key]
 	switch {
 	case s.cfg.private:
@@ -60,14 +60,12 @@ func (b *bus[T]) attach(s *Subscription[T], name string) error {
 			t = nil // the ring does not reach back that far
 		}
 		at = i
-	default:
-		at = t.ring.head.Load()
 	}
-	if t == nil {
+	if t == nil || !s.join(t, at) {
 		t = b.open(key, s.cfg)
-		at = 0
+		s.join(t, 0)
+		go t.run(s.cfg.after) // not before s is there to read
 	}
-	s.join(t, at)
 	t.subscribers++
 	if t.linger != nil {
 		t.linger.Stop()
@@ -76,14 +74,14 @@ func (b *bus[T]) attach(s *Subscription[T], name string) error {
 	return nil
 }
 
-// open starts a stream. b.mu is held.
+// open makes a topic, for the caller to run. b.mu is held.
 func (b *bus[T]) open(key topicKey, cfg subscribeConfig) *topic[T] {
 	t := &topic[T]{
 		bus:     b,
 		name:    key.name,
 		block:   key.block,
 		private: cfg.private || cfg.resume,
-		ring:    newRing[T](b.cfg.buffer, b.decodeOnce, key.block),
+		ring:    newRing[T](key.name, b.cfg.buffer, !b.decodeOnce, key.block),
 		opened:  make(chan struct{}),
 		done:    make(chan struct{}),
 	}
@@ -92,7 +90,6 @@ func (b *bus[T]) open(key topicKey, cfg subscribeConfig) *topic[T] {
 	if !t.private {
 		b.topics[key] = t
 	}
-	go t.run(cfg.after)
 	return t
 }
 
@@ -106,6 +103,7 @@ func (t *topic[T]) run(after Position) {
 		err = fmt.Errorf("%w: the backend's Subscribe returned no Stream", ErrUnavailable)
 	}
 	if err != nil {
+		t.ended.Store(true)
 		t.bus.close(t)
 		t.openErr = err
 		close(t.opened)
@@ -166,13 +164,13 @@ func (b *bus[T]) detach(s *Subscription[T]) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	t.ring.leave(s)
-	b.past.add(s.counted())
+	b.past.add(s.counted()) // in one step with leave, or a counter of Stats would dip
 	t.subscribers--
 	switch {
 	case t.subscribers > 0:
 	case t.finished:
 		b.unlist(t)
-	case t.private, b.cfg.linger == 0, b.closed.Load():
+	case t.private, t.ended.Load(), b.cfg.linger == 0, b.closed.Load():
 		b.unshare(t)
 		t.cancel()
 	default:
@@ -225,7 +223,7 @@ func (t *topic[T]) deliver(ctx context.Context, f Frame) error {
 }
 
 func (t *topic[T]) message(ctx context.Context, f *Frame) error {
-	if t.block && t.ring.full() {
+	if t.block && t.ring.crowded() {
 		if err := t.waitForRoom(ctx); err != nil {
 			t.lose(&Discontinuity{
 				Topic: t.name, Cause: CauseOverflow, After: before(f.Position), Resume: behind(f.Position), Lost: 1, Exact: true,
@@ -241,16 +239,16 @@ func (t *topic[T]) message(ctx context.Context, f *Frame) error {
 			return nil
 		}
 	}
-	// Field by field into the ring: a slot made here and copied there is twice
-	// the work.
+	// Field by field into the ring: a message made here and copied there is
+	// twice the work.
 	seg, i := t.ring.tailSegment()
-	s := &seg.slots[i]
+	m := &seg.messages[i]
+	m.Publisher, m.Position = f.Publisher, f.Position
 	if t.bus.decodeOnce {
-		seg.values[i] = value
+		m.Value = value
 	} else {
-		s.payload = f.Payload
+		seg.payloads[i] = f.Payload
 	}
-	s.publisher, s.pos = f.Publisher, f.Position
 	t.ring.append()
 	return nil
 }
@@ -286,24 +284,28 @@ func behind(p Position) Position {
 // waitForRoom blocks the stream until all subscriptions are less than a full
 // ring behind.
 func (t *topic[T]) waitForRoom(ctx context.Context) error {
-	for range yields {
-		runtime.Gosched() // readers are likely at it
-		if t.ring.laggard() == nil {
+	r := t.ring
+	// Readers are likely at it. Some patience buys room for many messages;
+	// going on as soon as there is room for one means looking at every reader
+	// for every message.
+	for range 4 {
+		if r.laggard(max(1, r.capacity/4)) == nil {
 			return nil
 		}
+		runtime.Gosched()
 	}
 	for {
-		s := t.ring.laggard()
+		s := r.laggard(1)
 		if s == nil {
 			return nil
 		}
-		enough := t.ring.head.Load() - t.ring.capacity + 1
+		enough := r.head.Load() - r.capacity + 1
 		s.notifyAt.Store(enough)
 		if s.cursor.Load() >= enough {
 			continue // it got there before it could see notifyAt
 		}
 		select {
-		case <-t.ring.freed:
+		case <-r.freed:
 		case <-t.ctx.Done():
 			return errors.Join(ErrClosed, t.ctx.Err())
 		case <-ctx.Done():

@@ -193,6 +193,11 @@ func (s *schedule) fault(t *lawTopic) {
 	case c == reset:
 		s.e.Reset(t.name)
 	case have[reconnect] && have[publish]:
+		// A stream that breaks before its first message may not know for certain
+		// where it began: then it could not tell what it missed.
+		for _, t := range s.topics {
+			s.settle(t)
+		}
 		s.e.Disconnect()
 		name, n := t.publishers, s.rng.IntN(20)
 		t.publishers++

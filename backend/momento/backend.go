@@ -44,7 +44,7 @@ type Backend struct {
 	ctx       context.Context // ends with Close
 	cancel    context.CancelFunc
 	clients   clients
-	recovery  recovery
+	recovery  *recovery
 }
 
 var _ pubsub.Backend = (*Backend)(nil)
@@ -64,7 +64,7 @@ func New(cacheName string, opts ...Option) (*Backend, error) {
 			return nil, invalid("the cache name %q is not printable ASCII, which Momento's protocol needs it to be", cacheName)
 		}
 	}
-	b := &Backend{cacheName: cacheName, options: defaults()}
+	b := &Backend{cacheName: cacheName, options: defaults(), recovery: newRecovery()}
 	for _, opt := range opts {
 		if opt == nil {
 			return nil, invalid("an option is nil")

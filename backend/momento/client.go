@@ -17,7 +17,7 @@ const (
 	// a failing connection has it replaced. gRPC waits a second or more before
 	// it tries a connection again, and up to two minutes after a long outage;
 	// a new client tries at once. Making one costs little: it connects lazily.
-	renewAfter = 250 * time.Millisecond
+	renewAfter = 100 * time.Millisecond
 	// renewLiveAfter applies instead while any stream is up: then it is not
 	// the network, but one connection or one topic.
 	renewLiveAfter = 15 * time.Second

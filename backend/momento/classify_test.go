@@ -1,8 +1,12 @@
 package momento
 
 import (
+	"context"
+	"errors"
 	"io"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	sdk "github.com/momentohq/client-sdk-go/momento"
 	"github.com/stretchr/testify/require"
@@ -22,4 +26,18 @@ func TestOversize(t *testing.T) {
 		require.False(t, oversize(sdk.NewMomentoError(sdk.InternalServerError, text, nil)), text)
 	}
 	require.False(t, oversize(io.EOF))
+}
+
+// The service knows the deadline of a call, and may say that it passed before
+// the caller's ctx does.
+func TestDeadlineToldByTheService(t *testing.T) {
+	timeout := sdk.NewMomentoError(sdk.TimeoutError, "deadline exceeded", nil)
+	synctest.Test(t, func(t *testing.T) {
+		for left, want := range map[time.Duration]bool{5 * time.Millisecond: true, time.Second: false} {
+			ctx, cancel := context.WithTimeout(t.Context(), left)
+			defer cancel()
+			require.Equal(t, want, errors.Is(translate(ctx, timeout), context.DeadlineExceeded))
+			require.Equal(t, want, ctx.Err() != nil)
+		}
+	})
 }
