@@ -12,9 +12,14 @@ import (
 	sdk "github.com/momentohq/client-sdk-go/momento"
 )
 
-// closePause is how long closing a client waits for the SDK to come to rest,
-// if it does not tell.
-const closePause = 100 * time.Millisecond
+const (
+	// closePause is how long closing a client waits for the SDK to come to
+	// rest, if it does not tell.
+	closePause = 100 * time.Millisecond
+	// closeLimit is how long it waits if the SDK does tell, but a slow machine
+	// or a slow log handler holds it up.
+	closeLimit = 10 * time.Second
+)
 
 // sdkClient is an SDK client that can be closed. The SDK's own Close closes a
 // channel on which a goroutine of the SDK waits to send: the one that allots
@@ -38,25 +43,32 @@ func newSDKClient(o *options, p auth.CredentialProvider) (*sdkClient, error) {
 // Close closes the client. No Subscribe may be under way, and it must be
 // called once.
 func (c *sdkClient) Close() {
+	defer c.TopicClient.Close()
 	c.logger.ending.Store(true)
-	// A Subscribe that goes nowhere takes what was allotted, so that the next
-	// allotment is due.
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
-	_, _ = c.Subscribe(ctx, &sdk.TopicSubscribeRequest{CacheName: "-", TopicName: "-"})
-	timer := time.NewTimer(closePause)
-	defer timer.Stop()
-	select {
-	case <-c.logger.ended:
-	case <-timer.C:
-		// A version of the SDK that logs something else: by now it is at rest.
+	for range closeLimit / closePause {
+		// A Subscribe that goes nowhere takes what was allotted, so that the
+		// next allotment is due. One may not do: what it takes can be a refusal
+		// from when all streams were in use.
+		_, _ = c.Subscribe(ctx, &sdk.TopicSubscribeRequest{CacheName: "-", TopicName: "-"})
+		timer := time.NewTimer(closePause)
+		select {
+		case <-c.logger.ended:
+			timer.Stop()
+			return
+		case <-timer.C:
+		}
+		if !c.logger.heard.Load() {
+			return // a version of the SDK that logs something else: by now it is at rest
+		}
 	}
-	c.TopicClient.Close()
 }
 
 // endingLogger is the logger of one SDK client.
 type endingLogger struct {
 	logger.MomentoLogger
+	heard  atomic.Bool // an allotment was logged
 	ending atomic.Bool
 	ended  chan struct{}
 }
@@ -66,9 +78,12 @@ func (l *endingLogger) GetLogger(string) logger.MomentoLogger { return l }
 
 // Debug logs, or ends the allotting goroutine if it is that which calls.
 func (l *endingLogger) Debug(message string, args ...any) {
-	if l.ending.Load() && strings.HasPrefix(message, "Starting new subscription on grpc channel") && l.ending.CompareAndSwap(true, false) {
-		close(l.ended)
-		runtime.Goexit()
+	if strings.HasPrefix(message, "Starting new subscription on grpc channel") {
+		l.heard.Store(true)
+		if l.ending.CompareAndSwap(true, false) {
+			close(l.ended)
+			runtime.Goexit()
+		}
 	}
 	l.MomentoLogger.Debug(message, args...)
 }

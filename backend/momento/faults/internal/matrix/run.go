@@ -1,0 +1,447 @@
+package matrix
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/momentohq/client-sdk-go/auth"
+
+	"github.com/topicbus/pubsub"
+	"github.com/topicbus/pubsub/backend/momento"
+	"github.com/topicbus/pubsub/backend/momento/momentotest"
+)
+
+const (
+	cacheName = "cache"
+	// heartbeat is the server's interval unless a row sets another.
+	heartbeat = 100 * time.Millisecond
+	// promptly is how long a call may take that ends something. It is no
+	// measurement: the machine may be busy.
+	promptly = 30 * time.Second
+	// patience is how long a row waits for what is still to come.
+	patience = time.Minute
+	// promptlySDK and PatienceSDK are the same on the SDK, which often waits
+	// in vain.
+	promptlySDK = 5 * time.Second
+	PatienceSDK = 20 * time.Second
+)
+
+// Run is a row being played. When something cannot be done at all, such as
+// listening on a port, the row fails, and later calls do nothing.
+type Run struct {
+	Server *momentotest.Server
+
+	kind    Kind
+	client  client
+	relay   *relay
+	changed chan struct{} // gets a value when a journal changed
+	n       int           // messages published by the row
+
+	ctx    context.Context // of the subscriptions
+	cancel context.CancelFunc
+	books  map[string]*book
+	names  []string // of the topics, in the order of their books
+	healed time.Time
+
+	mu     sync.Mutex // guards what follows
+	token  string     // that the server accepts now
+	tokens int
+	subs   []*sub
+	out    Outcome
+}
+
+// sub is an open subscription.
+type sub struct {
+	reader  reader
+	journal *journal
+	book    *book
+	start   pubsub.Position // of the last message before
+}
+
+// Play plays a row on a client and returns what came of it.
+func Play(row Row, kind Kind) Outcome {
+	if kind == SDK {
+		return PlayHere(row, kind) // its client is left open
+	}
+	var o Outcome
+	left := Alone(func() { o = PlayHere(row, kind) })
+	o.Goroutines = left
+	return o
+}
+
+// PlayHere is Play without a look at the goroutines it leaves.
+func PlayHere(row Row, kind Kind) Outcome {
+	r := &Run{kind: kind, changed: make(chan struct{}, 1), books: make(map[string]*book)}
+	r.play(row)
+	return r.out
+}
+
+func (r *Run) play(row Row) {
+	srv, err := momentotest.NewServer(append([]momentotest.Option{
+		momentotest.WithCaches(cacheName),
+		momentotest.WithAPIKey("not used"),
+		momentotest.WithHeartbeatInterval(heartbeat),
+	}, row.Server...)...)
+	if r.check(err); err != nil {
+		return
+	}
+	defer srv.Close()
+	r.Server = srv
+	r.NewToken()
+	if row.Relay {
+		r.relay, err = newRelay(srv.Addr())
+		if r.check(err); err != nil {
+			return
+		}
+		defer r.relay.close()
+	}
+	r.ctx, r.cancel = context.WithCancel(context.Background())
+	defer r.cancel()
+	r.client, err = r.newClient(row)
+	if r.check(err); err != nil {
+		return
+	}
+	row.Play(r)
+	r.Settle()
+	r.finish()
+}
+
+// credentials are those of the newest token.
+func (r *Run) credentials(context.Context) (auth.CredentialProvider, error) {
+	r.mu.Lock()
+	p := r.Server.CredentialsFor(r.token)
+	r.mu.Unlock()
+	if r.relay == nil {
+		return p, nil
+	}
+	e := auth.Endpoint{Endpoint: r.relay.addr(), InsecureConnection: true}
+	return p.WithEndpoints(auth.AllEndpoints{ControlEndpoint: e, CacheEndpoint: e, TokenEndpoint: e, StorageEndpoint: e})
+}
+
+func (r *Run) newClient(row Row) (client, error) {
+	p, err := r.credentials(r.ctx)
+	if err != nil {
+		return nil, err
+	}
+	if r.kind == SDK {
+		return newSDKClient(p)
+	}
+	options := []momento.Option{
+		momento.WithLogger(discard),
+		momento.WithCredentials(p),
+		momento.WithPublishTimeout(promptly), // only a busy machine comes near it
+	}
+	if row.Refresh {
+		options = append(options, momento.WithCredentialsFunc(r.credentials))
+	}
+	return newBusClient(row, options)
+}
+
+// finish closes everything and completes the outcome.
+func (r *Run) finish() {
+	o := &r.out
+	for _, s := range r.open() {
+		s.journal.release()
+		s.journal.audit(s.book, s.start, o)
+		if s.journal.isEnded() {
+			o.Ended = join(o.Ended, errorName(s.journal.err))
+		}
+		if r.healed.IsZero() {
+			continue
+		}
+		if when, ok := s.journal.firstSince(r.healed); ok {
+			o.Recovered = max(o.Recovered, when.Sub(r.healed))
+		} else {
+			o.Stuck++
+		}
+	}
+	o.Opened, o.Healed = len(r.open()), !r.healed.IsZero()
+	o.Reopened = max(0, r.Server.Stats().Subscribes-o.Opened-o.Refusals)
+
+	if r.kind == SDK {
+		// Closing the SDK's client is a row of its own: it may panic.
+		for _, s := range r.open() {
+			r.within("Close of a subscription does not return", s.reader.close)
+		}
+		r.left(3 * time.Second)
+		o.Connections = 0
+		return
+	}
+	r.within("closing does not return", r.client.close)
+	for _, s := range r.open() {
+		r.await("a subscription does not end", s.journal.isEnded)
+	}
+	r.left(promptly)
+}
+
+// left waits until the server has neither streams nor connections, or notes
+// those that stay.
+func (r *Run) left(limit time.Duration) {
+	ctx, cancel := context.WithTimeout(context.Background(), limit)
+	defer cancel()
+	_ = r.Server.Wait(ctx, func() bool {
+		st := r.Server.Stats()
+		return st.Streams == 0 && (st.Connections == 0 || r.kind == SDK)
+	})
+	st := r.Server.Stats()
+	r.out.Streams, r.out.Connections = st.Streams, st.Connections
+}
+
+// check fails the row if err is not nil.
+func (r *Run) check(err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if err != nil && r.out.Failed == "" {
+		r.out.Failed = err.Error()
+	}
+}
+
+func (r *Run) late(what string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.out.Late = append(r.out.Late, what)
+}
+
+// open returns the subscriptions there are.
+func (r *Run) open() []*sub {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.Clone(r.subs)
+}
+
+// Topic returns the server's side of the nth topic.
+func (r *Run) Topic(n int) *momentotest.Topic { return r.book(topicName(n)).topic }
+
+func topicName(n int) string { return fmt.Sprint("topic-", n) }
+
+func (r *Run) book(name string) *book {
+	b := r.books[name]
+	if b == nil {
+		b = openBook(r.Server.Topic(cacheName, name))
+		r.books[name] = b
+		r.names = append(r.names, name)
+	}
+	return b
+}
+
+// Open subscribes to the first n topics, several at a time.
+func (r *Run) Open(n int) {
+	const atOnce = 16
+	var wg sync.WaitGroup
+	slots := make(chan struct{}, atOnce)
+	for i := range n {
+		b := r.book(topicName(i))
+		slots <- struct{}{}
+		wg.Go(func() {
+			r.subscribe(topicName(i), b)
+			<-slots
+		})
+	}
+	wg.Wait()
+}
+
+func (r *Run) subscribe(name string, b *book) {
+	j := &journal{changed: func() {
+		select {
+		case r.changed <- struct{}{}:
+		default:
+		}
+	}}
+	reader, err := r.client.subscribe(r.ctx, name, j)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if err != nil {
+		r.out.Refusals++
+		r.out.Refused = join(r.out.Refused, errorName(err))
+		return
+	}
+	r.subs = append(r.subs, &sub{reader: reader, journal: j, book: b, start: b.topic.Position()})
+}
+
+// OpenWith is Open of one topic, with options where they exist.
+func (r *Run) OpenWith(options ...pubsub.SubscribeOption) {
+	if c, ok := r.client.(*busClient); ok {
+		c.options = options
+		defer func() { c.options = nil }()
+	}
+	r.Open(1)
+}
+
+// Publish has the server accept n more messages in each topic, as if others
+// had published them.
+func (r *Run) Publish(n int) {
+	for range n {
+		for _, name := range r.names {
+			r.n++
+			r.Accept(r.books[name], pubsub.Payload{Format: pubsub.Text, Data: fmt.Append(nil, "message ", r.n)})
+		}
+	}
+}
+
+// Accept has the server accept one message.
+func (r *Run) Accept(b *book, p pubsub.Payload) {
+	at, err := b.topic.Publish(p)
+	r.check(err)
+	b.payloads[at] = p
+}
+
+// Send publishes through the client, to the first topic.
+func (r *Run) Send(ctx context.Context, p pubsub.Payload) {
+	b := r.book(topicName(0))
+	var err error
+	r.within("Publish does not return", func() { err = r.client.publish(ctx, topicName(0), p) })
+	if err != nil {
+		r.out.Unheard = join(r.out.Unheard, errorName(err)) // one publisher at a time
+		return
+	}
+	b.payloads[b.topic.Position()] = p
+}
+
+// Inject has the server send frames, whatever the topic's numbers are.
+func (r *Run) Inject(frames ...momentotest.Frame) { r.check(r.Topic(0).Send(frames...)) }
+
+// Reset moves the first topic to a new page.
+func (r *Run) Reset(n momentotest.Notice) {
+	r.book(topicName(0)).turn()
+	r.Topic(0).Reset(n)
+}
+
+// DeleteCache deletes the cache.
+func (r *Run) DeleteCache() {
+	for _, b := range r.books {
+		b.turn()
+	}
+	r.check(r.Server.DeleteCache(cacheName))
+}
+
+// NewToken makes the server accept another token, and none before it.
+func (r *Run) NewToken() {
+	r.mu.Lock()
+	old := r.token
+	r.tokens++
+	r.token = fmt.Sprint("token-", r.tokens)
+	r.Server.AddToken(r.token, "")
+	r.mu.Unlock()
+	if old != "" {
+		r.Server.RevokeToken(old)
+	}
+}
+
+// Healed tells that the fault is over.
+func (r *Run) Healed() { r.healed = time.Now() }
+
+// Sleep lets a fault last.
+func (r *Run) Sleep(d time.Duration) { time.Sleep(d) }
+
+// Settle waits until all that was accepted is accounted for.
+func (r *Run) Settle() {
+	waiting := r.open()
+	r.wait(func() bool {
+		var still []*sub
+		for _, s := range waiting {
+			if !s.journal.reached(s.book.end()) {
+				still = append(still, s)
+			}
+		}
+		waiting = still
+		return len(waiting) == 0
+	})
+}
+
+// limits returns how long a call may take and how long messages may.
+func (r *Run) limits() (call, message time.Duration) {
+	if r.kind == SDK {
+		return promptlySDK, PatienceSDK
+	}
+	return promptly, patience
+}
+
+// wait waits until a condition holds, which it looks at when a journal or
+// something at the server changed. It reports false if it never does.
+func (r *Run) wait(condition func() bool) bool {
+	_, limit := r.limits()
+	timeout := time.After(limit)
+	poll := time.NewTicker(5 * time.Millisecond) // for what does not tell
+	defer poll.Stop()
+	for !condition() {
+		select {
+		case <-r.changed:
+		case <-poll.C:
+		case <-timeout:
+			return false
+		}
+	}
+	return true
+}
+
+// AwaitEnd waits for the subscriptions to end by themselves.
+func (r *Run) AwaitEnd() {
+	for _, s := range r.open() {
+		r.await("the subscription does not end", s.journal.isEnded)
+	}
+}
+
+// await is wait for what must come; if it does not, that is noted as late.
+func (r *Run) await(late string, condition func() bool) {
+	limit, _ := r.limits()
+	deadline := time.Now().Add(limit)
+	for !condition() {
+		if time.Now().After(deadline) {
+			r.late(late)
+			return
+		}
+		time.Sleep(time.Millisecond)
+	}
+}
+
+// within calls f and notes if it does not return promptly.
+func (r *Run) within(late string, f func()) {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		f()
+	}()
+	limit, _ := r.limits()
+	select {
+	case <-done:
+	case <-time.After(limit):
+		r.late(late)
+	}
+}
+
+// openAside subscribes to the nth topic, which nobody publishes to.
+func (r *Run) openAside(n int) {
+	r.subscribe(topicName(n), openBook(r.Server.Topic(cacheName, topicName(n))))
+}
+
+// sendWithin is Send with a ctx that expires after d.
+func (r *Run) sendWithin(d time.Duration) {
+	ctx, cancel := context.WithTimeout(r.ctx, d)
+	defer cancel()
+	r.Send(ctx, pubsub.Payload{Format: pubsub.Text, Data: []byte("late")})
+}
+
+// halt stops the first subscription's reader. It has one message in hand then.
+func (r *Run) halt() {
+	j := r.subs[0].journal
+	j.hold()
+	r.Publish(1)
+	r.wait(j.isWaiting)
+}
+
+// allReceived waits until the bus has received everything, though nobody has
+// read it yet. The SDK cannot tell.
+func (r *Run) allReceived() {
+	c, ok := r.client.(*busClient)
+	if !ok {
+		return
+	}
+	s := r.subs[0]
+	r.wait(func() bool {
+		topics := c.bus.Stats().Topics
+		return len(topics) == 1 && topics[0].Received == s.book.between(s.start, s.book.end())
+	})
+}
