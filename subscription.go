@@ -198,8 +198,8 @@ func (s *Subscription[T]) Close() error {
 
 // Err tells why the subscription ended: nil while it is live and after Close
 // or Drain, ctx's error after the end of Subscribe's ctx, [ErrClosed] after
-// Bus.Close, [ErrOverflow] under the Fail policy, and otherwise the permanent
-// error that ended its stream.
+// Bus.Close, [ErrOverflow] under the Fail policy, the panic of a callback, and
+// otherwise the permanent error that ended its stream.
 func (s *Subscription[T]) Err() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
