@@ -723,6 +723,18 @@ func TestObserverAndStats(t *testing.T) {
 	})
 }
 
+// It returned the error of the context that Close ends inside, as though the
+// caller's had ended.
+func TestSubscribeWhileTheBusCloses(t *testing.T) {
+	for range 3000 {
+		bus := pubsub.New(&script{opening: make(chan struct{})}, ints{})
+		go bus.Close()
+		_, err := bus.Subscribe(t.Context(), "t")
+		require.ErrorIs(t, err, pubsub.ErrClosed)
+		require.NotErrorIs(t, err, context.Canceled)
+	}
+}
+
 // A subscription that still reads what an ended stream left it was forgotten by
 // the bus: Stats lost its counts, and Close did not end it.
 func TestBusKnowsThoseWhoseStreamEnded(t *testing.T) {
