@@ -18,6 +18,8 @@ import "context"
 //     finds ctx's error;
 //   - errors match the sentinels of this package where one fits, and keep
 //     their own cause reachable by errors.As;
+//   - a service that cannot be reached is [ErrUnavailable]; a closed backend
+//     answers every call, and ends every stream, with [ErrClosed];
 //   - a Backend does not modify a payload, nor reuse its memory afterwards.
 type Backend interface {
 	// Publish hands p to the topic. A nil error means that it was accepted;
@@ -42,9 +44,11 @@ type Stream interface {
 	// Receive calls deliver for each frame, in the topic's order, one at a
 	// time, until the stream ends. It returns nil soon after the ctx of
 	// Subscribe ended, and otherwise the permanent error that ended it
-	// (passing breaks are the backend's to mend). Frames are gap-marked and
-	// free of duplicates: behind a hole the backend delivers a discontinuity
-	// first, and it never delivers a numbered message twice.
+	// (passing breaks are the backend's to mend; it tells of them with a state
+	// of Reconnecting for each attempt, with Err and Attempt from 1, and one of
+	// Resumed). Frames are gap-marked and free of duplicates: behind a hole the
+	// backend delivers a discontinuity first, and it never delivers a numbered
+	// message twice.
 	//
 	// deliver may be called from any goroutine. It may block (back-pressure)
 	// until the ctx it is given ends; that ctx is the publisher's where the

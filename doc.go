@@ -60,4 +60,11 @@
 // that can end is watched by context.AfterFunc. Callbacks run on the goroutine
 // that reads the subscription. No lock is held while a callback, an Observer, a
 // Codec or a Backend is called. A Codec and an Observer must not call Close.
+//
+// # More
+//
+// The repository has guides beside this reference: docs/delivery.md (the
+// contract with pictures), docs/testing.md, docs/operating.md (limits, sizing,
+// logs, what to do on each error) and docs/migrating.md. Package pubsubtest
+// checks a backend of your own, pubsubdebug shows a running bus.
 package pubsub

@@ -3,6 +3,7 @@ package pubsub
 import (
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -38,6 +39,30 @@ func (p Position) String() string {
 		return "-"
 	}
 	return strconv.FormatUint(p.Page, 10) + "/" + strconv.FormatUint(p.Sequence, 10)
+}
+
+// ParsePosition is the inverse of [Position.String].
+func ParsePosition(s string) (Position, error) {
+	if s == "-" {
+		return Position{}, nil
+	}
+	page, sequence, ok := strings.Cut(s, "/")
+	p, err1 := strconv.ParseUint(page, 10, 64)
+	q, err2 := strconv.ParseUint(sequence, 10, 64)
+	if !ok || err1 != nil || err2 != nil {
+		return Position{}, fmt.Errorf("%w: %q is not a position, such as 1/42", ErrInvalidArgument, s)
+	}
+	return Position{Page: p, Sequence: q}, nil
+}
+
+// MarshalText returns what String returns, so that a Position fits into JSON,
+// flags and headers.
+func (p Position) MarshalText() ([]byte, error) { return []byte(p.String()), nil }
+
+// UnmarshalText sets p to what [ParsePosition] makes of text.
+func (p *Position) UnmarshalText(text []byte) (err error) {
+	*p, err = ParsePosition(string(text))
+	return err
 }
 
 // Message is one value received from a topic.

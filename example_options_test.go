@@ -32,6 +32,41 @@ func ExampleOnDiscontinuity() {
 	// wine
 }
 
+// OnState tells a program that it works with old data, and since when. Here a
+// test breaks the connection.
+func ExampleOnState() {
+	backend := memory.New(memory.WithHistory(10))
+	bus := pubsub.New(backend, codec.String())
+	defer bus.Close()
+	sub := mustSubscribe(bus, "orders", pubsub.OnState(func(s pubsub.StateChange) {
+		fmt.Println(s.State, s.Err)
+	}))
+
+	backend.Disconnect(errors.New("cable cut"))
+	mustPublish(bus, "orders", "tea") // accepted: others still reach the service
+	backend.Reconnect()
+	fmt.Println((<-sub.C()).Value)
+	// Output:
+	// reconnecting cable cut
+	// resumed <nil>
+	// tea
+}
+
+// OnHeartbeat shows that a quiet stream is alive.
+func ExampleOnHeartbeat() {
+	backend := memory.New()
+	bus := pubsub.New(backend, codec.String())
+	defer bus.Close()
+	sub := mustSubscribe(bus, "orders", pubsub.OnHeartbeat(func() { fmt.Println("alive") }))
+
+	backend.Heartbeat()
+	mustPublish(bus, "orders", "tea")
+	fmt.Println((<-sub.C()).Value)
+	// Output:
+	// alive
+	// tea
+}
+
 // A message that the codec cannot decode is a discontinuity that carries the
 // payload. The stream goes on.
 func ExampleDiscontinuity() {

@@ -3,18 +3,18 @@ module github.com/topicbus/pubsub
 go 1.25
 
 require (
+	github.com/cenkalti/backoff/v4 v4.3.0
 	github.com/klauspost/compress v1.18.0
 	github.com/momentohq/client-sdk-go v1.40.2
 	github.com/stretchr/testify v1.11.1
 	go.uber.org/goleak v1.3.0
 	golang.org/x/net v0.23.0
-	golang.org/x/sync v0.18.0
+	golang.org/x/sync v0.6.0
 	google.golang.org/grpc v1.63.0
 	google.golang.org/protobuf v1.33.0
 )
 
 require (
-	github.com/cenkalti/backoff/v4 v4.3.0
 	github.com/davecgh/go-spew v1.1.1 // indirect
 	github.com/golang-jwt/jwt/v4 v4.5.2 // indirect
 	github.com/google/uuid v1.6.0 // indirect

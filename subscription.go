@@ -71,8 +71,10 @@ func newSubscription[T any](cfg subscribeConfig) *Subscription[T] {
 // discontinuity that has no callback is logged.
 //
 // The first call starts a goroutine that moves messages from the topic's ring
-// into the channel. The channel holds up to 64 messages, never more than the
-// buffer. After Close it may still yield those it holds.
+// into the channel. The channel holds up to 16 messages, never more than the
+// buffer: a callback may run while messages from before it are still in there,
+// never after a message from behind it was. After Close the channel may still
+// yield what it holds.
 func (s *Subscription[T]) C() <-chan Message[T] {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -273,6 +275,10 @@ func (s *Subscription[T]) join(t *topic[T], at uint64) bool {
 	s.topic = t
 	s.cursor.Store(at)
 	s.counts.start = at
+	if st := t.stats.snapshot().state; st.State == Reconnecting && !s.cfg.resume {
+		// What it joins is an outage; the next it hears may be its end.
+		s.pending = append(s.pending, note{kind: KindState, state: &st})
+	}
 	t.ring.readers = append(t.ring.readers, s)
 	return true
 }

@@ -707,11 +707,11 @@ func TestObserverAndStats(t *testing.T) {
 		require.Error(t, bus.Publish(t.Context(), "t", -1))
 		st := &pubsub.StateChange{State: pubsub.Resumed, Downtime: time.Minute}
 		backend.stream(0).play(msg(1), msg(2), msg(3), pubsub.Frame{Kind: pubsub.KindState, State: st}, gap(4, true))
-		require.Equal(t, pubsub.SubscriptionStats{Topic: "t", Lag: 3, MaxLag: 3}, s.Stats())
+		require.Equal(t, pubsub.SubscriptionStats{Topic: "t", State: *st, Lag: 3, MaxLag: 3}, s.Stats())
 		next(t, s, 5)
 		incidents := bus.Stats().Incidents // see TestIncidents
 		require.Equal(t, []int{2, 2, 2, 1}, []int{published, received, discontinuities, states})
-		want := pubsub.SubscriptionStats{Topic: "t", Delivered: 2, MaxLag: 3, Lost: pubsub.Losses{Overflow: 1, Backend: 4}}
+		want := pubsub.SubscriptionStats{Topic: "t", State: *st, Delivered: 2, MaxLag: 3, Lost: pubsub.Losses{Overflow: 1, Backend: 4}}
 		require.Equal(t, want, s.Stats())
 		require.Equal(t, pubsub.Stats{
 			Published: 1, PublishErrors: 1, Delivered: 2, Lost: want.Lost, Subscriptions: 1, Streams: 1, Reconnects: 1, Downtime: time.Minute,
@@ -757,7 +757,7 @@ func TestBusKnowsThoseWhoseStreamEnded(t *testing.T) {
 		require.EqualValues(t, 1, st.Reconnects)
 		require.Equal(t, 1, st.Subscriptions)
 		require.Zero(t, st.Streams)
-		require.Empty(t, st.Topics)
+		require.True(t, st.Topics[0].Ended)
 
 		require.NoError(t, bus.Close())
 		require.ErrorIs(t, s.Err(), pubsub.ErrClosed)
@@ -817,3 +817,56 @@ func (c counted) AfterFunc(f func()) (stop func() bool) {
 
 // Value hides the context inside, which package context would use instead.
 func (counted) Value(any) any { return nil }
+
+func TestJoiningDuringAnOutage(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		backend := &script{}
+		bus := pubsub.New(backend, ints{})
+		defer bus.Close()
+		subscribe(t, bus, "t")
+		backend.stream(0).play(state(pubsub.Reconnecting))
+		s := subscribe(t, bus, "t")
+		require.Equal(t, pubsub.Reconnecting, s.Stats().State.State)
+		backend.stream(0).play(state(pubsub.Resumed), msg(1))
+		require.Equal(t, []string{"reconnecting", "resumed", "1"}, next(t, s, 3))
+		require.Equal(t, []string{"2"}, func() []string {
+			late := subscribe(t, bus, "t")
+			backend.stream(0).play(msg(2))
+			return next(t, late, 1)
+		}(), "who joins later is told nothing")
+	})
+}
+
+func TestStatsNeverDecrease(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		backend := &script{}
+		bus := pubsub.New(backend, ints{})
+		s := subscribe(t, bus, "t")
+		backend.stream(0).play(msg(1), gap(2, true), msg(4), msg(5))
+		next(t, s, 3)
+		require.False(t, bus.Stats().Topics[0].Ended)
+		backend.stream(0).end <- pubsub.ErrPermissionDenied
+		synctest.Wait()
+		st := bus.Stats()
+		require.EqualValues(t, 2, st.Delivered)
+		require.EqualValues(t, 2, st.Lost.Total())
+		require.Equal(t, 1, st.Subscriptions, "it still reads what is queued")
+		require.Zero(t, st.Streams)
+		require.True(t, st.Topics[0].Ended)
+		next(t, s, 1)
+		_, err := s.Next(t.Context())
+		require.ErrorIs(t, err, pubsub.ErrPermissionDenied)
+		st = bus.Stats()
+		require.EqualValues(t, 3, st.Delivered)
+		require.Zero(t, st.Subscriptions)
+		require.Empty(t, st.Topics)
+
+		s = subscribe(t, bus, "t")
+		backend.stream(1).play(msg(1))
+		backend.stream(1).end <- pubsub.ErrPermissionDenied
+		synctest.Wait()
+		bus.Close()
+		_, err = s.Next(t.Context())
+		require.ErrorIs(t, err, pubsub.ErrClosed, "Close ends those, too")
+	})
+}

@@ -35,8 +35,8 @@ type topic[T any] struct {
 	stats streamStats
 
 	// Guarded by bus.mu.
+	finished    bool // the goroutine is done
 	subscribers int
-	over        bool // the stream is
 	linger      *time.Timer
 }
 
@@ -81,12 +81,12 @@ func (b *bus[T]) open(key topicKey, cfg subscribeConfig) *topic[T] {
 		name:    key.name,
 		block:   key.block,
 		private: cfg.private || cfg.resume,
-		ring:    newRing[T](b.cfg.buffer, b.decodeOnce, key.block),
+		ring:    newRing[T](key.name, b.cfg.buffer, !b.decodeOnce, key.block),
 		opened:  make(chan struct{}),
 		done:    make(chan struct{}),
 	}
 	t.ctx, t.cancel = context.WithCancel(context.Background())
-	b.live[t] = struct{}{}
+	b.listed[t] = struct{}{}
 	if !t.private {
 		b.topics[key] = t
 	}
@@ -96,13 +96,15 @@ func (b *bus[T]) open(key topicKey, cfg subscribeConfig) *topic[T] {
 // run is the topic's goroutine.
 func (t *topic[T]) run(after Position) {
 	defer close(t.done)
+	defer t.bus.finished(t)
 	defer t.cancel()
 	stream, err := t.bus.backend.Subscribe(t.ctx, t.name, after)
 	if err == nil && isNil(stream) {
 		err = fmt.Errorf("%w: the backend's Subscribe returned no Stream", ErrUnavailable)
 	}
 	if err != nil {
-		t.bus.streamOver(t)
+		t.ended.Store(true)
+		t.bus.close(t)
 		t.openErr = err
 		close(t.opened)
 		return
@@ -110,7 +112,7 @@ func (t *topic[T]) run(after Position) {
 	close(t.opened)
 	err = stream.Receive(t.deliver)
 	t.ended.Store(true)
-	t.bus.streamOver(t) // before anybody hears of the end and subscribes anew
+	t.bus.close(t) // before anybody hears of the end and subscribes anew
 	if err == nil && t.ctx.Err() == nil {
 		err = fmt.Errorf("%w: the backend ended the stream without a reason", ErrUnavailable)
 	}
@@ -120,20 +122,26 @@ func (t *topic[T]) run(after Position) {
 	t.ring.end(err)
 }
 
-// streamOver is told that t's stream has ended.
-func (b *bus[T]) streamOver(t *topic[T]) {
+// close has later subscriptions open a stream of their own.
+func (b *bus[T]) close(t *topic[T]) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	t.over = true
 	b.unshare(t)
-	b.forget(t)
 }
 
-// forget takes t out of the bus once its stream is over and its last
-// subscription, which may read what is queued for long, is gone. b.mu is held.
-func (b *bus[T]) forget(t *topic[T]) {
-	if t.over && t.subscribers == 0 {
-		delete(b.live, t)
+// finished is told that a topic's goroutine is done.
+func (b *bus[T]) finished(t *topic[T]) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	t.finished = true
+	b.unlist(t)
+}
+
+// unlist takes a topic out of the books that has neither a stream nor a
+// subscription that still reads what is queued. b.mu is held.
+func (b *bus[T]) unlist(t *topic[T]) {
+	if t.finished && t.subscribers == 0 {
+		delete(b.listed, t)
 		b.gone.add(t.stats.snapshot())
 	}
 }
@@ -160,9 +168,10 @@ func (b *bus[T]) detach(s *Subscription[T]) {
 	t.subscribers--
 	switch {
 	case t.subscribers > 0:
-	case t.over, t.private, b.cfg.linger == 0, b.closed.Load():
+	case t.finished:
+		b.unlist(t)
+	case t.private, t.ended.Load(), b.cfg.linger == 0, b.closed.Load():
 		b.unshare(t)
-		b.forget(t)
 		t.cancel()
 	default:
 		t.linger = time.AfterFunc(b.cfg.linger, func() { b.expire(t) })
@@ -214,7 +223,7 @@ func (t *topic[T]) deliver(ctx context.Context, f Frame) error {
 }
 
 func (t *topic[T]) message(ctx context.Context, f *Frame) error {
-	if t.block && t.ring.full() {
+	if t.block && t.ring.crowded() {
 		if err := t.waitForRoom(ctx); err != nil {
 			t.lose(&Discontinuity{
 				Topic: t.name, Cause: CauseOverflow, After: before(f.Position), Resume: behind(f.Position), Lost: 1, Exact: true,
@@ -230,16 +239,16 @@ func (t *topic[T]) message(ctx context.Context, f *Frame) error {
 			return nil
 		}
 	}
-	// Field by field into the ring: a slot made here and copied there is twice
-	// the work.
+	// Field by field into the ring: a message made here and copied there is
+	// twice the work.
 	seg, i := t.ring.tailSegment()
-	s := &seg.slots[i]
+	m := &seg.messages[i]
+	m.Publisher, m.Position = f.Publisher, f.Position
 	if t.bus.decodeOnce {
-		seg.values[i] = value
+		m.Value = value
 	} else {
-		s.payload = f.Payload
+		seg.payloads[i] = f.Payload
 	}
-	s.publisher, s.pos = f.Publisher, f.Position
 	t.ring.append()
 	return nil
 }
@@ -275,24 +284,28 @@ func behind(p Position) Position {
 // waitForRoom blocks the stream until all subscriptions are less than a full
 // ring behind.
 func (t *topic[T]) waitForRoom(ctx context.Context) error {
-	for range yields {
-		runtime.Gosched() // readers are likely at it
-		if t.ring.laggard() == nil {
+	r := t.ring
+	// Readers are likely at it. Some patience buys room for many messages;
+	// going on as soon as there is room for one means looking at every reader
+	// for every message.
+	for range 4 {
+		if r.laggard(max(1, r.capacity/4)) == nil {
 			return nil
 		}
+		runtime.Gosched()
 	}
 	for {
-		s := t.ring.laggard()
+		s := r.laggard(1)
 		if s == nil {
 			return nil
 		}
-		enough := t.ring.head.Load() - t.ring.capacity + 1
+		enough := r.head.Load() - r.capacity + 1
 		s.notifyAt.Store(enough)
 		if s.cursor.Load() >= enough {
 			continue // it got there before it could see notifyAt
 		}
 		select {
-		case <-t.ring.freed:
+		case <-r.freed:
 		case <-t.ctx.Done():
 			return errors.Join(ErrClosed, t.ctx.Err())
 		case <-ctx.Done():

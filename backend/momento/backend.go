@@ -44,7 +44,7 @@ type Backend struct {
 	ctx       context.Context // ends with Close
 	cancel    context.CancelFunc
 	clients   clients
-	recovery  recovery
+	recovery  *recovery
 }
 
 var _ pubsub.Backend = (*Backend)(nil)
@@ -64,7 +64,7 @@ func New(cacheName string, opts ...Option) (*Backend, error) {
 			return nil, invalid("the cache name %q is not printable ASCII, which Momento's protocol needs it to be", cacheName)
 		}
 	}
-	b := &Backend{cacheName: cacheName, options: defaults()}
+	b := &Backend{cacheName: cacheName, options: defaults(), recovery: newRecovery()}
 	for _, opt := range opts {
 		if opt == nil {
 			return nil, invalid("an option is nil")
@@ -81,9 +81,7 @@ func New(cacheName string, opts ...Option) (*Backend, error) {
 		refreshes:   b.options.refreshes,
 		timeout:     b.options.subscribeTimeout,
 		open:        make(map[*client]struct{}),
-		dial: func(p auth.CredentialProvider) (sdk.TopicClient, error) {
-			return b.options.newClient(b.options.configuration, p)
-		},
+		dial:        func(p auth.CredentialProvider) (*sdkClient, error) { return newSDKClient(&b.options, p) },
 	}
 	return b, nil
 }
@@ -169,8 +167,9 @@ func (b *Backend) call(ctx context.Context, request *sdk.TopicPublishRequest) (r
 
 // Close ends the Backend: its streams end with pubsub.ErrClosed, and calls
 // under way return. Close returns when all connections are closed and all
-// goroutines of the Backend are gone, which may take a tenth of a second.
-// Later calls wait likewise. The error is always nil.
+// goroutines of the Backend are gone; for calls and streams that do not end at
+// once it waits a tenth of a second. Later calls wait likewise. The error is
+// always nil.
 func (b *Backend) Close() error {
 	b.cancel()
 	b.clients.close()

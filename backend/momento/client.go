@@ -17,30 +17,27 @@ const (
 	// a failing connection has it replaced. gRPC waits a second or more before
 	// it tries a connection again, and up to two minutes after a long outage;
 	// a new client tries at once. Making one costs little: it connects lazily.
-	renewAfter = 250 * time.Millisecond
+	renewAfter = 100 * time.Millisecond
 	// renewLiveAfter applies instead while any stream is up: then it is not
 	// the network, but one connection or one topic.
 	renewLiveAfter = 15 * time.Second
-	// closePause is how long after a Subscribe returned its client is closed
-	// at the earliest. The SDK's Close panics if it overlaps a Subscribe, and
-	// one that returned early may still be at work behind the scenes.
-	closePause = 100 * time.Millisecond
 )
 
 // clients owns the SDK clients of a Backend. At any time at most one is
 // current. A client is made when it is first needed, and replaced when fresh
 // credentials are needed or its connections have gone deaf; the streams of the
-// old one stay on it until they end. Each is closed once, after its last call
-// of Subscribe returned, on a goroutine that close waits for.
+// old one stay on it until they end. Each is closed once, when nobody uses it
+// any more, on a goroutine that close waits for.
 type clients struct {
 	ctx         context.Context // ends when the Backend closes
 	credentials credentialsFunc
 	refreshes   bool          // credentials can be asked for fresh ones
 	timeout     time.Duration // of credentials
-	dial        func(auth.CredentialProvider) (sdk.TopicClient, error)
+	dial        func(auth.CredentialProvider) (*sdkClient, error)
 
 	mu      sync.Mutex
 	closed  bool
+	forced  bool   // clients are closed though they are in use
 	grant   *grant // what the next client is made with; nil: to be asked for
 	current *client
 	making  *making
@@ -57,15 +54,13 @@ type grant struct {
 
 // client is an SDK client and those who use it. Guarded by clients.mu.
 type client struct {
-	sdk.TopicClient
-	grant       *grant
-	made        time.Time
-	succeeded   time.Time // its last success
-	users       int       // streams and calls
-	subscribing int       // calls of Subscribe
-	subscribed  time.Time // when the last of these returned
-	retired     bool      // not current any more
-	closing     bool
+	*sdkClient
+	grant     *grant
+	made      time.Time
+	succeeded time.Time // its last success
+	users     int       // streams and calls
+	retired   bool      // not current any more
+	closing   bool
 }
 
 // success notes that the service answered. Requires clients.mu.
@@ -146,7 +141,7 @@ func (c *clients) dialNew() (*client, error) {
 	if err != nil {
 		return nil, translate(context.Background(), err)
 	}
-	return &client{TopicClient: tc, grant: g, made: time.Now()}, nil
+	return &client{sdkClient: tc, grant: g, made: time.Now()}, nil
 }
 
 // ask asks for credentials.
@@ -181,29 +176,15 @@ func (c *clients) release(cl *client, err error) {
 // subscribe subscribes on cl. On success the stream uses cl until its end is
 // told by unsubscribe; otherwise cl is released.
 func (c *clients) subscribe(ctx context.Context, cl *client, request *sdk.TopicSubscribeRequest) (sdk.TopicSubscription, error) {
-	c.mu.Lock()
-	if c.closed {
-		// From here on cl may be closed at any moment.
-		c.leave(cl)
-		c.mu.Unlock()
-		return nil, errClosed
-	}
-	cl.subscribing++
-	c.mu.Unlock()
-
 	sub, err := cl.Subscribe(ctx, request)
-
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	cl.subscribing--
-	cl.subscribed = time.Now()
 	if err != nil {
 		c.leave(cl)
-		return nil, translate(ctx, err)
+		return nil, err
 	}
 	cl.success()
 	c.live++
-	c.closeIfIdle(cl)
 	return sub, nil
 }
 
@@ -265,23 +246,22 @@ func (c *clients) leave(cl *client) {
 	c.closeIfIdle(cl)
 }
 
-// closeIfIdle closes a retired client that nobody uses, or that nobody will
-// for long because the Backend closes. Requires mu.
+// closeIfIdle closes a retired client that nobody uses. Requires mu.
 func (c *clients) closeIfIdle(cl *client) {
-	if cl.closing || !cl.retired || cl.subscribing > 0 || cl.users > 0 && !c.closed {
+	if cl.closing || !cl.retired || cl.users > 0 && !c.forced {
 		return
 	}
 	cl.closing = true
 	delete(c.open, cl)
 	go func() {
 		defer c.wg.Done()
-		time.Sleep(time.Until(cl.subscribed.Add(closePause)))
 		cl.Close()
 	}()
 }
 
 // close closes all clients and waits for it. c.ctx has ended, so that calls of
-// Subscribe that are under way return. It may be called again.
+// Subscribe and streams end soon; for others it does not wait long. It may be
+// called again.
 func (c *clients) close() {
 	c.mu.Lock()
 	c.closed = true
@@ -289,5 +269,14 @@ func (c *clients) close() {
 		c.retire(cl)
 	}
 	c.mu.Unlock()
+	patience := time.AfterFunc(closePause, func() {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.forced = true
+		for cl := range c.open {
+			c.closeIfIdle(cl)
+		}
+	})
+	defer patience.Stop()
 	c.wg.Wait()
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	sdk "github.com/momentohq/client-sdk-go/momento"
 	"github.com/topicbus/pubsub"
@@ -17,12 +18,15 @@ var (
 	errStalled   = fmt.Errorf("%w: nothing received within the stall timeout", pubsub.ErrUnavailable)
 )
 
+// deadlineSlack is by how much the service may be ahead of a ctx's deadline.
+const deadlineSlack = 10 * time.Millisecond
+
 // sentinels maps the SDK's error codes to the errors of package pubsub. A code
 // that is not listed counts as unavailable: what is unknown may pass.
 var sentinels = map[string]error{
 	sdk.AuthenticationError:          pubsub.ErrUnauthenticated,
 	sdk.PermissionError:              pubsub.ErrPermissionDenied,
-	sdk.NotFoundError:                pubsub.ErrNotFound,
+	sdk.CacheNotFoundError:           pubsub.ErrNotFound,
 	sdk.StoreNotFoundError:           pubsub.ErrNotFound,
 	sdk.ItemNotFoundError:            pubsub.ErrNotFound,
 	sdk.InvalidArgumentError:         pubsub.ErrInvalidArgument,
@@ -121,6 +125,9 @@ func (e *serviceError) Unwrap() []error {
 func translate(ctx context.Context, err error) error {
 	if err == nil {
 		return nil
+	}
+	if deadline, ok := ctx.Deadline(); ok && code(err) == sdk.TimeoutError && time.Until(deadline) < deadlineSlack {
+		<-ctx.Done() // the service knows the deadline too, and may be first
 	}
 	if ctx.Err() != nil {
 		switch cause := context.Cause(ctx); cause {

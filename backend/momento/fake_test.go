@@ -28,7 +28,8 @@ type service struct {
 	subscribes []sdk.TopicSubscribeRequest
 	dials      int // attempts that reached the service or found it away
 	token      string
-	streams    int // open now
+	streams    int               // open now
+	failed     []context.Context // of the attempts that failed
 	downUntil  time.Time
 	onTry      func(n int, r *sdk.TopicSubscribeRequest) ([]any, error) // a script for the nth stream, or an error
 	onPublish  func(ctx context.Context, c *fakeClient, r *sdk.TopicPublishRequest) error
@@ -40,7 +41,7 @@ type fakeClient struct {
 	s           *service
 	token       string
 	subscribing int
-	cancelled   time.Time // when a Subscribe last returned early
+	busy        time.Time // when it was made, or a Subscribe last returned early
 	closed      bool
 	deafUntil   time.Time
 	backOff     time.Duration
@@ -95,7 +96,7 @@ func (p tokenProvider) GetAuthToken() string { return p.token }
 func (s *service) newClient(c config.TopicsConfiguration, p auth.CredentialProvider) (sdk.TopicClient, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	fc := &fakeClient{s: s, token: p.GetAuthToken(), backOff: time.Second}
+	fc := &fakeClient{s: s, token: p.GetAuthToken(), backOff: time.Second, busy: time.Now()}
 	s.clients = append(s.clients, fc)
 	return fc, nil
 }
@@ -126,7 +127,7 @@ func (c *fakeClient) connect() error {
 	return nil
 }
 
-func (c *fakeClient) Subscribe(ctx context.Context, r *sdk.TopicSubscribeRequest) (sdk.TopicSubscription, error) {
+func (c *fakeClient) Subscribe(ctx context.Context, r *sdk.TopicSubscribeRequest) (_ sdk.TopicSubscription, err error) {
 	s := c.s
 	s.mu.Lock()
 	if c.closed {
@@ -138,9 +139,14 @@ func (c *fakeClient) Subscribe(ctx context.Context, r *sdk.TopicSubscribeRequest
 
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	defer func() {
+		if err != nil {
+			s.failed = append(s.failed, ctx)
+		}
+	}()
 	c.subscribing--
 	if early {
-		c.cancelled = time.Now()
+		c.busy = time.Now()
 		return nil, sdk.NewMomentoError(sdk.CanceledError, "subscribe request context was canceled", nil)
 	}
 	s.dials++
@@ -200,8 +206,8 @@ func (c *fakeClient) Close() {
 		c.s.t.Error("a client was closed twice")
 	case c.subscribing > 0:
 		c.s.t.Error("a client was closed during a Subscribe")
-	case time.Since(c.cancelled) < closePause/2:
-		c.s.t.Error("a client was closed directly after a cancelled Subscribe")
+	case time.Since(c.busy) < closePause/2:
+		c.s.t.Error("a client was closed while the SDK was at work")
 	}
 	c.closed = true
 }

@@ -4,21 +4,14 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-
-	"github.com/momentohq/client-sdk-go/config/logger"
 )
-
-// loggerFactory gives the SDK loggers that write to l. The SDK's own default
-// must never run: it calls log.SetFlags for the whole process.
-type loggerFactory struct{ l *slog.Logger }
-
-func (f loggerFactory) GetLogger(name string) logger.MomentoLogger {
-	return sdkLogger{f.l.With("component", "momento-sdk", "logger", name)}
-}
 
 // sdkLogger takes the SDK's printf-style messages. What the SDK calls an error
 // or a warning is a broken stream, which the Backend mends and reports to its
 // subscriptions, so they are logged no higher than Info.
+//
+// The SDK's own default logger must never run: it calls log.SetFlags for the
+// whole process.
 type sdkLogger struct{ l *slog.Logger }
 
 func (s sdkLogger) Trace(m string, args ...any) { s.log(slog.LevelDebug-4, m, args) }

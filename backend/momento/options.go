@@ -9,6 +9,7 @@ import (
 	"github.com/cenkalti/backoff/v4"
 	"github.com/momentohq/client-sdk-go/auth"
 	"github.com/momentohq/client-sdk-go/config"
+	"github.com/momentohq/client-sdk-go/config/logger"
 	"github.com/momentohq/client-sdk-go/config/retry"
 	sdk "github.com/momentohq/client-sdk-go/momento"
 )
@@ -44,14 +45,15 @@ func defaults() options {
 	}
 }
 
-// defaultBackOff waits 50 ms after the first failure and up to a second after
-// later ones, give or take half, for as long as it takes. It grows slowly: an
-// attempt is cheap, and a growing interval delays the recovery by a part of
-// the outage.
+// defaultBackOff begins with 50 ms and makes each wait 2 % longer, up to a
+// second, give or take half. So the wait grows with the outage, at about a
+// fiftieth of it, and recovery is late by about a hundredth of it, at most by
+// a second and a half. An attempt costs little, since the streams of a Backend
+// take turns.
 func defaultBackOff() backoff.BackOff {
 	return backoff.NewExponentialBackOff(
 		backoff.WithInitialInterval(50*time.Millisecond),
-		backoff.WithMultiplier(1.25),
+		backoff.WithMultiplier(1.02),
 		backoff.WithRandomizationFactor(0.5),
 		backoff.WithMaxInterval(time.Second),
 		backoff.WithMaxElapsedTime(0),
@@ -112,14 +114,14 @@ func WithConfiguration(c config.TopicsConfiguration) Option {
 // a stream breaks that was up for a second or more. backoff.Stop ends the
 // stream with the last error.
 //
-// Waits are stretched in two cases, whatever the policy: while more than ten
-// streams of the Backend are down at once, so that together they do not try
-// more often than ten would (the first to succeed wakes the others), and
-// tenfold after the service refused a stream because of a limit, since
-// attempts count against limits.
+// While several streams of the Backend are down at once they take turns, so
+// that together they try about as often as one would, and the first to succeed
+// wakes the others. A stream's policy runs on while others have their turn.
+// After the service refused a stream because of a limit, waits are tenfold,
+// since attempts count against limits.
 //
-// The default begins with 50 ms, grows to 1 s, varies by half either way, and
-// never gives up.
+// The default begins with 50 ms, grows by 2 % each time up to 1 s, varies by
+// half either way, and never gives up.
 func WithBackoff(f func() backoff.BackOff) Option {
 	return func(o *options) {
 		if f == nil {
@@ -203,7 +205,7 @@ func WithLogger(l *slog.Logger) Option {
 	}
 }
 
-// resolve fills in what was not set and makes the SDK's configuration.
+// resolve fills in what was not set.
 func (o *options) resolve() error {
 	if o.err != nil {
 		return o.err
@@ -215,11 +217,10 @@ func (o *options) resolve() error {
 		}
 		o.credentials = constant(p)
 	}
-	base := o.configuration
-	if base == nil {
-		base = config.TopicsDefaultWithLogger(loggerFactory{o.logger})
+	if o.configuration == nil {
+		o.configuration = config.TopicsDefaultWithLogger(logger.NewNoopMomentoLoggerFactory())
 	}
-	timeout := base.GetClientSideTimeout()
+	timeout := o.configuration.GetClientSideTimeout()
 	if timeout <= 0 {
 		timeout = 5 * time.Second // what the SDK takes
 	}
@@ -230,18 +231,21 @@ func (o *options) resolve() error {
 		o.publishTimeout = timeout
 	}
 	if o.maxSubscriptions == 0 {
-		o.maxSubscriptions = base.GetMaxSubscriptions()
+		o.maxSubscriptions = o.configuration.GetMaxSubscriptions()
 	}
-	// Built anew rather than through the configuration's With methods: these
-	// write to its logger, and most of them drop the number of subscriptions.
-	// The SDK has one timeout for both calls; the shorter one is ours.
-	transport := base.GetTransportStrategy().WithClientTimeout(max(o.subscribeTimeout, o.publishTimeout))
-	o.configuration = config.NewTopicConfiguration(&config.TopicsConfigurationProps{
-		LoggerFactory:     loggerFactory{o.logger},
-		MaxSubscriptions:  o.maxSubscriptions,
-		TransportStrategy: transport,
-		RetryStrategy:     retry.NewNeverRetryStrategy(),
-		Middleware:        base.GetMiddleware(),
-	})
 	return nil
+}
+
+// sdkConfiguration makes the configuration of one SDK client. It is built anew
+// rather than through the With methods of the one given: these write to its
+// logger, and most of them drop the number of subscriptions.
+func (o *options) sdkConfiguration(l logger.MomentoLoggerFactory) config.TopicsConfiguration {
+	return config.NewTopicConfiguration(&config.TopicsConfigurationProps{
+		LoggerFactory:    l,
+		MaxSubscriptions: o.maxSubscriptions,
+		// The SDK has one timeout for both calls; the shorter one is ours.
+		TransportStrategy: o.configuration.GetTransportStrategy().WithClientTimeout(max(o.subscribeTimeout, o.publishTimeout)),
+		RetryStrategy:     retry.NewNeverRetryStrategy(),
+		Middleware:        o.configuration.GetMiddleware(),
+	})
 }

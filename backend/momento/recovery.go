@@ -2,14 +2,14 @@ package momento
 
 import (
 	"context"
-	"math/rand/v2"
 	"sync"
+	"sync/atomic"
 	"time"
+
+	"github.com/cenkalti/backoff/v4"
 )
 
 const (
-	// crowd is how many streams may be down before their waits are stretched.
-	crowd = 10
 	// limitStretch is by how much a wait is stretched after a limit was hit.
 	limitStretch = 10
 	// minWait keeps a policy that does not wait from spinning.
@@ -17,67 +17,77 @@ const (
 )
 
 // recovery lets the streams of a Backend come back together: however many are
-// down, they try no more often than a crowd of ten would, and when one gets
-// through, the others follow.
+// down, they take turns in waiting, so that they try no more often than one
+// would, and when one gets through, the others follow.
 type recovery struct {
+	usual, limited turns
+
 	mu   sync.Mutex
-	down int           // streams that are reconnecting
-	back chan struct{} // closed when one of them succeeds; nil if nobody waits
+	back chan struct{} // closed when a stream is back
 }
 
-// begin counts a stream as down; its end is told by end.
-func (r *recovery) begin() {
+// turns lets streams wait one after the other, in the order in which they came.
+type turns struct {
+	token chan struct{} // holds one while a stream waits
+	taken atomic.Uint64 // turns so far
+}
+
+func newRecovery() *recovery {
+	r := &recovery{back: make(chan struct{})}
+	r.usual.token = make(chan struct{}, 1)
+	r.limited.token = make(chan struct{}, 1)
+	return r
+}
+
+// success tells that a stream is back.
+func (r *recovery) success() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.down++
+	close(r.back)
+	r.back = make(chan struct{})
 }
 
-// end tells that a stream is no longer down: because it is back, or because
-// it gave up.
-func (r *recovery) end(back bool) {
+func (r *recovery) watch() <-chan struct{} {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.down--
-	if back && r.back != nil {
-		close(r.back)
-		r.back = nil
-	}
+	return r.back
 }
 
-// wait waits for d, stretched as it must be, and reports whether ctx still
-// lives. It never waits less than d.
-func (r *recovery) wait(ctx context.Context, d time.Duration, limited bool) bool {
-	d = max(d, minWait)
-	back, down := r.watch()
+// wait waits until a stream is to make its next attempt, at least as long as
+// policy says. It reports false if there is none to be made: ctx ended, or
+// policy says to stop. policy runs on while others have their turns, as it
+// would if the stream were alone and made their attempts itself.
+func (r *recovery) wait(ctx context.Context, policy backoff.BackOff, limited bool) bool {
+	t, back, stretch := &r.usual, r.watch(), time.Duration(1)
 	if limited {
-		return sleep(ctx, d*limitStretch, nil)
+		// Attempts count against the limit, and that another stream got
+		// through leaves less for this one.
+		t, back, stretch = &r.limited, nil, limitStretch
 	}
-	if !sleep(ctx, d, nil) {
-		return false
-	}
-	stretch := time.Duration((down - 1) / crowd)
-	if stretch <= 0 {
-		return true
-	}
-	if !sleep(ctx, d*stretch, back) {
-		return false
-	}
+	began, before := time.Now(), t.taken.Load()
+	mine := false
 	select {
+	case t.token <- struct{}{}:
+		mine = true
+		defer func() {
+			t.taken.Add(1)
+			<-t.token
+		}()
 	case <-back:
-		// Not all in the same instant.
-		return sleep(ctx, rand.N(time.Duration(down)*time.Millisecond), nil)
-	default:
-		return true
+	case <-ctx.Done():
+		return false
 	}
-}
-
-func (r *recovery) watch() (back <-chan struct{}, down int) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.back == nil {
-		r.back = make(chan struct{})
+	var d time.Duration
+	for range 1 + t.taken.Load() - before {
+		if d = policy.NextBackOff(); d == backoff.Stop {
+			return false
+		}
 	}
-	return r.back, r.down
+	d = max(d, minWait) * stretch
+	if !mine {
+		d -= time.Since(began)
+	}
+	return sleep(ctx, d, nil)
 }
 
 // sleep waits for d or until early is closed, and reports whether ctx still

@@ -204,29 +204,25 @@ func (s *sequencer) begin(sequence uint64) {
 // nil if nothing is.
 func (s *sequencer) missing(n uint64) *pubsub.Discontinuity {
 	if s.held.reset {
-		return &pubsub.Discontinuity{
-			Cause: pubsub.CauseReset,
-			After: s.held.after,
-			Lost:  s.held.lost,
-			Err:   s.held.err,
-		}
+		return &pubsub.Discontinuity{Cause: pubsub.CauseReset, After: s.held.after, Lost: s.held.lost, Err: s.held.err}
 	}
-	d := &pubsub.Discontinuity{Cause: pubsub.CauseBackend, After: s.last(), Exact: true, Err: s.held.err}
+	lost, exact := uint64(0), true
 	switch {
 	case !s.numbered:
-		d.Lost = s.held.spoiled
+		lost = s.held.spoiled
 	case n > s.latest:
-		d.Lost, d.Exact = n-s.latest, s.exact()
+		lost, exact = n-s.latest, s.exact()
 	case n > plus(s.at.Sequence, 1) && s.holding():
-		d.Exact = false // something is, by what is held, but not by the numbers
+		exact = false // something is, by what is held, but not by the numbers
 	}
-	if s.numbered && s.rejoined && d.Err == nil {
-		d.Cause = pubsub.CauseReconnect
-	}
-	if d.Lost == 0 && d.Exact {
+	if lost == 0 && exact {
 		return nil
 	}
-	return d
+	cause := pubsub.CauseBackend
+	if s.numbered && s.rejoined && s.held.err == nil {
+		cause = pubsub.CauseReconnect
+	}
+	return &pubsub.Discontinuity{Cause: cause, After: s.last(), Lost: lost, Exact: exact, Err: s.held.err}
 }
 
 // plus returns a+b, or the largest number if there is no such number.

@@ -43,6 +43,7 @@ func (b *Backend) dial(ctx context.Context, topic string, at pubsub.Position) (s
 		SequencePage:                at.Page,
 	})
 	if err != nil {
+		err = translate(ctx, err)
 		// The SDK's pool refuses one stream too many after it was full.
 		again = b.clients.failed(cl, err) && !timedOut(err) || exhausted(err)
 		return nil, again, err
@@ -57,6 +58,7 @@ func (b *Backend) dial(ctx context.Context, topic string, at pubsub.Position) (s
 // panic; that is errNoValue, and the stream goes on.
 func (s *session) event() (ev sdk.TopicEvent, err error) {
 	defer func() {
+		s.dog.done()
 		if r := recover(); r != nil {
 			if _, ok := r.(runtime.Error); !ok {
 				panic(r)
@@ -65,9 +67,7 @@ func (s *session) event() (ev sdk.TopicEvent, err error) {
 		}
 	}()
 	s.dog.wait()
-	defer s.dog.done()
-	ev, err = s.sub.Event(s.ctx)
-	return ev, err
+	return s.sub.Event(s.ctx)
 }
 
 // end ends the session and gives its place back to the SDK.

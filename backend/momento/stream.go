@@ -192,7 +192,7 @@ func (s *stream) emit(f pubsub.Frame) { _ = s.deliver(s.ctx, f) }
 // reconnect opens a new session after one that was up for a while broke
 // because of err. It returns nil when there is one, and otherwise why there
 // will be none.
-func (s *stream) reconnect(err error, up time.Duration) (failure error) {
+func (s *stream) reconnect(err error, up time.Duration) error {
 	broke := time.Now()
 	if up >= healthyAfter {
 		s.backOff.Reset()
@@ -201,18 +201,13 @@ func (s *stream) reconnect(err error, up time.Duration) (failure error) {
 	if s.final(err) {
 		return err
 	}
-	s.b.recovery.begin()
-	defer func() { s.b.recovery.end(failure == nil) }()
 	for attempt := 1; ; attempt++ {
 		s.state(pubsub.StateChange{State: pubsub.Reconnecting, Err: err, Attempt: attempt, Downtime: time.Since(broke)})
-		wait := s.backOff.NextBackOff()
-		if wait == backoff.Stop {
+		if !s.b.recovery.wait(s.ctx, s.backOff, errors.Is(err, pubsub.ErrLimitExceeded) && !oversize(err)) {
 			return err
 		}
-		if !s.b.recovery.wait(s.ctx, wait, errors.Is(err, pubsub.ErrLimitExceeded) && !oversize(err)) {
-			return s.ctx.Err()
-		}
 		if err = s.open(); err == nil {
+			s.b.recovery.success()
 			s.state(pubsub.StateChange{State: pubsub.Resumed, Downtime: time.Since(broke)})
 			s.report(s.seq.resubscribed())
 			return nil

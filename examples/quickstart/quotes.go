@@ -8,9 +8,8 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"sync"
 	"time"
-
-	"golang.org/x/sync/errgroup"
 
 	"github.com/topicbus/pubsub"
 )
@@ -62,31 +61,36 @@ func topicsOf(quotes []Quote) []string {
 // publish feeds the quotes, one every so often, into one Pipe per topic. When
 // ctx ends it stops early, after what the pipes have taken.
 func publish(ctx context.Context, bus pubsub.Bus[Quote], quotes []Quote, every time.Duration) error {
-	// The pipes end by their channels; working ends if one of them fails.
-	pipes, working := errgroup.WithContext(context.WithoutCancel(ctx))
+	// The pipes end by their channels. Only if one fails, all end.
+	working, fail := context.WithCancelCause(context.WithoutCancel(ctx))
+	defer fail(nil)
+	var pipes sync.WaitGroup
 	feeds := make(map[string]chan Quote)
 	for _, topic := range topicsOf(quotes) {
 		feed := make(chan Quote)
 		feeds[topic] = feed
-		pipes.Go(func() error { return bus.Pipe(working, topic, feed) })
+		pipes.Go(func() {
+			if err := bus.Pipe(working, topic, feed); err != nil {
+				fail(err)
+			}
+		})
 	}
-	pipes.Go(func() error {
-		for _, feed := range feeds {
-			defer close(feed)
+	for _, q := range quotes {
+		select {
+		case <-time.After(every):
+		case <-ctx.Done():
 		}
-		for _, q := range quotes {
-			select {
-			case <-time.After(every):
-			case <-ctx.Done():
-				return nil
-			}
-			select {
-			case feeds[q.topic()] <- q:
-			case <-working.Done():
-				return nil
-			}
+		if ctx.Err() != nil || working.Err() != nil {
+			break
 		}
-		return nil
-	})
-	return pipes.Wait()
+		select {
+		case feeds[q.topic()] <- q:
+		case <-working.Done():
+		}
+	}
+	for _, feed := range feeds {
+		close(feed)
+	}
+	pipes.Wait()
+	return context.Cause(working)
 }

@@ -69,7 +69,9 @@ func (r *reader) highest() {
 			top = m.Value
 		}
 	}
-	r.found = fmt.Sprintf("%.2f in %s", top.Price, top.Date.Format("Jan 2006"))
+	if r.delivered > 0 {
+		r.found = fmt.Sprintf("%.2f in %s", top.Price, top.Date.Format("Jan 2006"))
+	}
 }
 
 // average reads an iterator.
@@ -82,7 +84,9 @@ func (r *reader) average() {
 		r.delivered++
 		sum += m.Value.Price
 	}
-	r.found = fmt.Sprintf("%.2f", sum/float64(max(r.delivered, 1)))
+	if r.delivered > 0 {
+		r.found = fmt.Sprintf("%.2f", sum/float64(r.delivered))
+	}
 }
 
 // slow reads an iterator too, and stops for a while after every few quotes, as

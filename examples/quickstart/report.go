@@ -120,8 +120,11 @@ func where(holes []pubsub.Discontinuity) string {
 		first, last := d.After, d.Resume
 		first.Sequence++
 		last.Sequence--
+		plain := d.Exact && !d.After.IsZero() && first.Page == last.Page && first.Sequence+d.Lost-1 == last.Sequence
 		switch {
-		case d.Exact && !d.After.IsZero() && first.Page == last.Page && first.Sequence+d.Lost-1 == last.Sequence:
+		case plain && d.Lost == 1:
+			places = append(places, first.String())
+		case plain:
 			places = append(places, fmt.Sprintf("%v-%d", first, last.Sequence))
 		default: // not numbered, or more than a plain gap
 			places = append(places, fmt.Sprintf("after %v (%v)", d.After, d.Cause))

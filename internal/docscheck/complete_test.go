@@ -15,7 +15,8 @@ import (
 // imports are the packages that blocks may use without importing them.
 var imports = map[string]string{
 	"bytes": "bytes", "context": "context", "errors": "errors", "fmt": "fmt", "log": "log",
-	"os": "os", "slog": "log/slog", "synctest": "testing/synctest", "testing": "testing", "time": "time",
+	"expvar": "expvar", "http": "net/http", "os": "os", "slog": "log/slog", "sync": "sync",
+	"synctest": "testing/synctest", "testing": "testing", "time": "time",
 	"require":     "github.com/stretchr/testify/require",
 	"pubsub":      "github.com/topicbus/pubsub",
 	"codec":       "github.com/topicbus/pubsub/codec",
@@ -24,6 +25,7 @@ var imports = map[string]string{
 	"memory":      "github.com/topicbus/pubsub/backend/memory",
 	"momento":     "github.com/topicbus/pubsub/backend/momento",
 	"momentotest": "github.com/topicbus/pubsub/backend/momento/momentotest",
+	"pubsubdebug": "github.com/topicbus/pubsub/pubsubdebug",
 	"pubsubtest":  "github.com/topicbus/pubsub/pubsubtest",
 }
 

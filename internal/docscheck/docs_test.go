@@ -1,5 +1,6 @@
 // Package docscheck tests the module's Markdown: every block of Go compiles
-// and passes go vet, and every link into the repository leads somewhere.
+// and passes go vet, tests among them pass, and every link into the repository
+// leads somewhere.
 //
 // A block is a file if it parses as one, and otherwise the body of a function
 // that returns an error. Imports need not be spelled out. What the reader is
@@ -10,7 +11,6 @@
 package docscheck
 
 import (
-	"encoding/json"
 	"fmt"
 	"io/fs"
 	"os"
@@ -23,7 +23,10 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-const root = "../.."
+const (
+	module = "github.com/topicbus/pubsub"
+	root   = "../.."
+)
 
 // document is one Markdown file.
 type document struct{ name, text string }
@@ -64,47 +67,54 @@ func documents(t *testing.T) []document {
 
 var goBlock = regexp.MustCompile("(?ms)^(?:<!-- given: ([^\n]*) -->\n+)?```go\n(.*?)^```$")
 
-func TestGoBlocksCompile(t *testing.T) {
-	type place struct{ doc, source string }
-	overlay := map[string]string{} // file that go is to see -> file that has its contents
-	places := map[string]place{}   // by package directory
+// The blocks become packages of a module of their own, as users' code is.
+func TestGoBlocks(t *testing.T) {
 	dir := t.TempDir()
-	here, err := os.Getwd()
+	here, err := filepath.Abs(root)
 	require.NoError(t, err)
-	args := []string{"vet", "-overlay", filepath.Join(dir, "overlay.json")}
+	write := func(name, text string) {
+		path := filepath.Join(dir, name)
+		require.NoError(t, os.MkdirAll(filepath.Dir(path), 0o700))
+		require.NoError(t, os.WriteFile(path, []byte(text), 0o600))
+	}
+	write("go.mod", fmt.Sprintf("module docs\n\ngo 1.25\n\nrequire %[1]s v0.0.0\n\nreplace %[1]s => %[2]q\n", module, here))
+	sums, err := os.ReadFile(filepath.Join(root, "go.sum"))
+	require.NoError(t, err)
+	write("go.sum", string(sums))
+
+	sources := map[string]string{} // by package, for the report
 	for _, doc := range documents(t) {
 		for _, m := range goBlock.FindAllStringSubmatchIndex(doc.text, -1) {
 			given := ""
 			if m[2] >= 0 {
 				given = doc.text[m[2]:m[3]]
 			}
-			line := 1 + strings.Count(doc.text[:m[4]], "\n")
+			place := fmt.Sprintf("%s:%d", doc.name, 1+strings.Count(doc.text[:m[4]], "\n"))
 			source, err := complete(doc.text[m[4]:m[5]], given)
-			require.NoError(t, err, "%s:%d", doc.name, line)
-
-			name := fmt.Sprintf("block%d", len(places))
-			real := filepath.Join(dir, name+".go")
-			require.NoError(t, os.WriteFile(real, []byte(source), 0o600))
-			overlay[filepath.Join(here, name, "block.go")] = real
-			places[name] = place{fmt.Sprintf("%s:%d", doc.name, line), source}
-			args = append(args, "./"+name)
+			require.NoError(t, err, place)
+			name := fmt.Sprintf("block%02d", len(sources))
+			file := name + "/block.go"
+			if strings.Contains(source, "func Test") {
+				file = name + "/block_test.go"
+			}
+			sources[name] = source
+			write(file, "// At "+place+"\n"+source)
 		}
 	}
-	require.NotEmpty(t, places)
-	spec, err := json.Marshal(map[string]any{"Replace": overlay})
-	require.NoError(t, err)
-	require.NoError(t, os.WriteFile(filepath.Join(dir, "overlay.json"), spec, 0o600))
+	require.NotEmpty(t, sources)
 
-	out, err := exec.Command("go", args...).CombinedOutput()
-	if err == nil {
-		return
-	}
-	for name, p := range places {
-		if regexp.MustCompile(`\b` + name + `\b`).Match(out) {
-			t.Logf("%s is the block at %s, completed to\n%s", name, p.doc, p.source)
+	for _, command := range []string{"vet", "test"} {
+		cmd := exec.Command("go", command, "-mod=mod", "./...")
+		cmd.Dir = dir
+		if out, err := cmd.CombinedOutput(); err != nil {
+			for name, source := range sources {
+				if strings.Contains(string(out), name) {
+					t.Logf("%s:\n%s", name, source)
+				}
+			}
+			require.NoError(t, err, "go %s:\n%s", command, out)
 		}
 	}
-	require.NoError(t, err, "%s", out)
 }
 
 var link = regexp.MustCompile(`\]\(([^)\s]+)\)`)

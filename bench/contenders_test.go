@@ -1,0 +1,23 @@
+package bench
+
+import (
+	"github.com/topicbus/pubsub"
+	"github.com/topicbus/pubsub/bench/shape"
+	"github.com/topicbus/pubsub/codec"
+)
+
+// The lossless contenders of []byte messages.
+var (
+	busAll    = lossless("All", shape.All[[]byte])
+	busNext   = lossless("Next", shape.Next[[]byte])
+	busC      = lossless("C", shape.C[[]byte])
+	busEvents = lossless("Events", shape.Events[[]byte])
+	chan64    = shape.Channels[[]byte]("chan64", 64)
+	chan256   = shape.Channels[[]byte]("chan256", 256)
+)
+
+func lossless(name string, form shape.Form[[]byte]) shape.Contender[[]byte] {
+	return shape.Bus[[]byte]{Name: name, Codec: codec.Bytes(), Read: form, Policy: pubsub.Block}.Contender()
+}
+
+type contenders []shape.Contender[[]byte]

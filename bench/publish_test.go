@@ -1,0 +1,32 @@
+package bench
+
+import (
+	"fmt"
+	"testing"
+
+	"github.com/topicbus/pubsub"
+	"github.com/topicbus/pubsub/bench/shape"
+	"github.com/topicbus/pubsub/codec"
+)
+
+// A publish that nobody listens to.
+func BenchmarkPublishNobody(b *testing.B) {
+	load := shape.Bytes(1, 128)
+	b.Run("Bytes", func(b *testing.B) { shape.Flood(b, busAll, load, shape.Fleet{}) })
+	b.Run("String", func(b *testing.B) {
+		c := shape.Bus[string]{Codec: codec.String()}.Contender()
+		shape.Flood(b, c, strings128(), shape.Fleet{})
+	})
+}
+
+// A publish while all subscribers are stuck. They drop the oldest, and are
+// told how many. The cost must not grow with their number.
+func BenchmarkPublishStalled(b *testing.B) {
+	load := shape.Bytes(1, 128)
+	dropping := shape.Bus[[]byte]{Name: "All", Codec: codec.Bytes(), Read: shape.All[[]byte], Policy: pubsub.DropOldest}
+	for _, n := range []int{1, 10, 100, 1000, 10_000} {
+		b.Run(fmt.Sprintf("subs=%d", n), func(b *testing.B) {
+			shape.Overrun(b, dropping.Contender(), load, n)
+		})
+	}
+}

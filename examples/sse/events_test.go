@@ -1,0 +1,277 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"math"
+	"net/http"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/topicbus/pubsub"
+)
+
+func TestViewerSeesMessagesGapsAndStates(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := open(t)
+		v := s.watch(t, "")
+		require.Equal(t, "text/event-stream", v.header.Get("Content-Type"))
+		require.Equal(t, "no-store", v.header.Get("Cache-Control"))
+
+		s.publish(t, 2)
+		require.Equal(t, quote(1, 0), v.next(t))
+		require.Equal(t, quote(2, 1), v.next(t))
+
+		s.Lose(3)
+		require.Equal(t, event{kind: "gap", data: `{"lost":3,"exact":true,"cause":"backend","after":"1/2"}`}, v.next(t))
+
+		require.NoError(t, s.Backend.Publish(t.Context(), "quotes", pubsub.Payload{Data: []byte("<script>")}))
+		require.Equal(t, event{kind: "gap", data: `{"lost":1,"exact":true,"cause":"decode","after":"1/5"}`}, v.next(t))
+
+		s.Disconnect(fmt.Errorf("node 7 is down: %w", pubsub.ErrUnavailable))
+		require.Equal(t, event{kind: "state", data: `{"state":"reconnecting","attempt":1}`}, v.next(t))
+		require.Equal(t, event{comment: true}, v.next(t), "the connection is kept alive meanwhile")
+	})
+}
+
+func TestViewersShareOneStream(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := open(t)
+		viewers := []*reader{s.watch(t, ""), s.watch(t, "")}
+		s.publish(t, 10)
+		for _, v := range viewers {
+			for i := range 10 {
+				require.Equal(t, quote(i+1, i), v.next(t))
+			}
+		}
+		// Some come back from a moment ago, some from another time, and some
+		// with nonsense.
+		viewers = append(viewers, s.watch(t, "1/5"), s.watch(t, "1/10"), s.watch(t, "1/99999"), s.watch(t, "7/1"), s.watch(t, "nonsense"))
+		synctest.Wait()
+		require.Equal(t, 1, s.Streams(), "%d viewers share what the server receives", len(viewers))
+
+		s.publish(t, 2*buffer)
+		viewers = append(viewers, s.watch(t, "1/5"))
+		synctest.Wait()
+		require.Equal(t, 1, s.Streams(), "a viewer who was away for too long does too")
+
+		for _, v := range viewers {
+			v.close()
+		}
+		time.Sleep(2 * heartbeat)
+		require.Equal(t, 1, s.Streams(), "the stream stays for those to come")
+		require.NoError(t, s.stop())
+		require.Zero(t, s.Streams())
+	})
+}
+
+func TestViewerResumes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := open(t)
+		s.publish(t, 10)
+		synctest.Wait()
+		v := s.watch(t, "1/7")
+		for i := 7; i < 10; i++ {
+			require.Equal(t, quote(i+1, i), v.next(t), "after a break")
+		}
+		v = s.get(t, "/events/quotes?after=1%2F8", "")
+		require.Equal(t, "state", v.next(t).kind)
+		require.Equal(t, quote(9, 8), v.next(t), "after a reload")
+
+		v = s.get(t, "/events/quotes?after=1%2F2", "1/9")
+		require.Equal(t, "state", v.next(t).kind)
+		require.Equal(t, quote(10, 9), v.next(t), "after a break that followed a reload")
+	})
+}
+
+func TestViewerWhoWasAwayTooLong(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := open(t)
+		s.publish(t, 100+replay)
+		synctest.Wait()
+		v := s.watch(t, "1/1")
+		require.Equal(t, event{kind: "gap", data: `{"lost":100,"exact":true,"cause":"reconnect","after":"1/1"}`}, v.next(t))
+		for i := 101; i < 100+replay; i++ {
+			require.Equal(t, quote(i+1, i), v.next(t))
+		}
+	})
+}
+
+func TestViewerFromAnotherLifeOfTheTopic(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := open(t)
+		for _, published := range []int{0, 5} {
+			s.publish(t, published)
+			synctest.Wait()
+			for _, id := range []string{"1/1000", "3/1", "nonsense", "1/x", "/", fmt.Sprintf("1/%d0", uint64(math.MaxUint64))} {
+				v := s.watch(t, id)
+				e := v.next(t)
+				require.Equal(t, "gap", e.kind)
+				require.Contains(t, e.data, `"lost":0,"exact":false`, id)
+				v.close()
+			}
+		}
+		v := s.watch(t, "9/9")
+		v.next(t)
+		s.ResetPage()
+		s.publish(t, 1)
+		require.Contains(t, v.next(t).data, `"cause":"reset"`)
+		require.Equal(t, "2/1", v.next(t).id)
+
+		// From the page before, seen by this process, nothing is missed.
+		v = s.watch(t, "1/4")
+		require.Equal(t, quote(5, 4), v.next(t))
+		require.Contains(t, v.next(t).data, `"cause":"reset"`)
+		require.Equal(t, "2/1", v.next(t).id)
+	})
+}
+
+// A viewer who does not read misses messages itself and hears how many. Those
+// who read miss nothing, and publishers do not wait.
+func TestSlowViewerHarmsOnlyItself(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := open(t)
+		slow, quick := s.watch(t, ""), s.watch(t, "")
+		const n = 3 * buffer
+		for i := range n {
+			s.publish(t, 1)
+			require.Equal(t, fmt.Sprintf("1/%d", i+1), quick.next(t).id)
+		}
+		received, lost, last := 0, 0, "-"
+		for received+lost < n {
+			e := slow.next(t)
+			if e.kind == "gap" {
+				var gap struct {
+					Lost  int
+					Exact bool
+					Cause string
+					After string
+				}
+				require.NoError(t, json.Unmarshal([]byte(e.data), &gap))
+				require.True(t, gap.Exact)
+				require.Equal(t, "overflow", gap.Cause)
+				require.Equal(t, last, gap.After, "the gap stands where the messages are missing")
+				lost += gap.Lost
+				continue
+			}
+			received++
+			last = e.id
+			require.Equal(t, fmt.Sprintf("1/%d", received+lost), e.id)
+		}
+		require.Equal(t, n, received+lost)
+		require.Positive(t, lost)
+	})
+}
+
+func TestStuckViewerIsDropped(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := open(t)
+		stuck, quick := s.watch(t, ""), s.watch(t, "")
+		s.publish(t, 2)
+		require.Equal(t, quote(1, 0), quick.next(t))
+		require.Equal(t, quote(2, 1), quick.next(t))
+		require.Equal(t, event{comment: true}, quick.next(t), "it stays, longer than the writeTimeout")
+		_, ok := stuck.read()
+		require.False(t, ok, "its connection is closed")
+
+		back := s.watch(t, "1/1")
+		require.Equal(t, quote(2, 1), back.next(t), "and it misses nothing when it returns")
+	})
+}
+
+func TestHeartbeats(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := open(t)
+		v := s.watch(t, "")
+		start := time.Now()
+		require.Equal(t, event{comment: true}, v.next(t))
+		require.Equal(t, heartbeat, time.Since(start))
+
+		s.publish(t, 1)
+		require.Equal(t, quote(1, 0), v.next(t))
+		start = time.Now()
+		require.Equal(t, event{comment: true}, v.next(t))
+		require.Equal(t, heartbeat, time.Since(start), "it comes after silence only")
+
+		s.Heartbeat()
+		require.Equal(t, event{comment: true}, v.next(t), "those of the backend are passed on")
+		require.Equal(t, heartbeat, time.Since(start))
+	})
+}
+
+func TestOutageIsBridged(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := open(t)
+		v := s.watch(t, "")
+		s.publish(t, 1)
+		require.Equal(t, quote(1, 0), v.next(t))
+		s.Disconnect(nil)
+		require.Equal(t, "state", v.next(t).kind)
+		s.publish(t, 2) // others still reach the service
+
+		late := s.get(t, "/events/quotes", "")
+		require.Equal(t, event{kind: "state", data: `{"state":"reconnecting","attempt":1}`}, late.next(t),
+			"who comes during an outage is told of it")
+
+		s.Reconnect()
+		require.Contains(t, v.next(t).data, `"resumed"`)
+		require.Equal(t, quote(2, 0), v.next(t))
+		require.Equal(t, quote(3, 1), v.next(t))
+	})
+}
+
+func TestShutdownDoesNotWaitForViewers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := open(t)
+		v := s.watch(t, "")
+		ended := make(chan bool, 1)
+		go func() {
+			_, ok := v.read()
+			ended <- !ok
+		}()
+		start := time.Now()
+		require.NoError(t, s.stop())
+		require.Less(t, time.Since(start), 2*time.Second)
+		require.True(t, <-ended)
+
+		s = open(t)
+		s.watch(t, "") // does not read any more
+		start = time.Now()
+		require.NoError(t, s.stop())
+		require.Less(t, time.Since(start), 2*writeTimeout)
+	})
+}
+
+func TestLostTopicEndsTheProgram(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := open(t)
+		s.watch(t, "")
+		s.EndStreams(pubsub.ErrPermissionDenied)
+		synctest.Wait()
+		require.ErrorIs(t, s.stop(), pubsub.ErrPermissionDenied)
+	})
+}
+
+func TestOtherRequests(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := open(t)
+		require.Equal(t, http.StatusNotFound, s.get(t, "/events/secrets", "").status)
+		require.Equal(t, http.StatusNotFound, s.get(t, "/nowhere", "").status)
+		require.Equal(t, 1, s.Streams())
+
+		for path, kind := range map[string]string{"/": "text/html", "/app.js": "text/javascript", "/style.css": "text/css"} {
+			r := s.get(t, path, "")
+			require.Equal(t, http.StatusOK, r.status)
+			require.True(t, strings.HasPrefix(r.header.Get("Content-Type"), kind), r.header)
+			require.Contains(t, r.header.Get("Content-Security-Policy"), "default-src 'none'")
+			r.close()
+		}
+
+		s.FailSubscribes(1, pubsub.ErrUnavailable)
+		require.Equal(t, http.StatusOK, s.get(t, "/events/quotes", "").status, "the stream is open already")
+	})
+}

@@ -1,0 +1,174 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+
+	"github.com/topicbus/pubsub"
+	"github.com/topicbus/pubsub/backend/memory"
+	"github.com/topicbus/pubsub/codec"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// site is the program, serving the topic quotes from a memory backend over
+// connections without any buffer, so that a viewer who does not read is felt
+// at once.
+type site struct {
+	*memory.Backend
+	bus   pubsub.Bus[Quote] // the publishers', apart from the program's own
+	conns pipes
+	stop  func() error
+}
+
+// open starts the program. It is stopped with the test, which runs in a bubble.
+func open(t *testing.T) *site {
+	s := &site{Backend: memory.New(memory.WithHistory(10_000)), conns: pipes{dialed: make(chan net.Conn), closed: make(chan struct{})}}
+	s.bus = pubsub.New(s.Backend, codec.JSON[Quote]())
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() {
+		ended <- serve(ctx, &s.conns, s.Backend, config{topics: []string{"quotes"}}, slog.New(slog.DiscardHandler))
+	}()
+	s.stop = sync.OnceValue(func() error {
+		cancel()
+		return <-ended
+	})
+	t.Cleanup(func() {
+		_ = s.stop() // for the test to look at
+		s.bus.Close()
+		s.Close()
+	})
+	synctest.Wait() // until it has subscribed
+	return s
+}
+
+// publish publishes n quotes, one by one.
+func (s *site) publish(t *testing.T, n int) {
+	t.Helper()
+	for i := range n {
+		require.NoError(t, s.bus.Publish(t.Context(), "quotes", Quote{"AAPL", float64(i)}))
+	}
+}
+
+// event is one block of a stream of Server-Sent Events.
+type event struct {
+	id, kind, data string
+	comment        bool
+}
+
+// reader is a client of the stream.
+type reader struct {
+	*bufio.Scanner
+	status int
+	header http.Header
+	close  func()
+}
+
+// get sends a request and reads the answer's header. The rest is for the test
+// to read, or not.
+func (s *site) get(t *testing.T, path, lastEventID string) *reader {
+	t.Helper()
+	conn := s.conns.dial()
+	t.Cleanup(func() { conn.Close() })
+	head := "GET " + path + " HTTP/1.1\r\nHost: localhost\r\n"
+	if lastEventID != "" {
+		head += "Last-Event-ID: " + lastEventID + "\r\n"
+	}
+	_, err := io.WriteString(conn, head+"\r\n")
+	require.NoError(t, err)
+	res, err := http.ReadResponse(bufio.NewReaderSize(conn, 16), nil)
+	require.NoError(t, err)
+	return &reader{bufio.NewScanner(res.Body), res.StatusCode, res.Header, func() { conn.Close() }}
+}
+
+// watch is get for the topic, up to the opening of the stream, whose events it
+// returns.
+func (s *site) watch(t *testing.T, lastEventID string) *reader {
+	t.Helper()
+	r := s.get(t, "/events/quotes", lastEventID)
+	require.Equal(t, http.StatusOK, r.status)
+	require.Equal(t, event{kind: "state", data: `{"state":"connected"}`}, r.next(t))
+	return r
+}
+
+// next returns the next event, skipping the hint when to retry.
+func (r *reader) next(t *testing.T) event {
+	t.Helper()
+	e, ok := r.read()
+	require.True(t, ok, "the stream has ended: %v", r.Err())
+	return e
+}
+
+func (r *reader) read() (e event, ok bool) {
+	for r.Scan() {
+		name, value, _ := strings.Cut(r.Text(), ":")
+		value = strings.TrimPrefix(value, " ")
+		switch name {
+		case "id":
+			e.id = value
+		case "event":
+			e.kind = value
+		case "data":
+			e.data = value
+		case "retry":
+			r.Scan() // the empty line behind
+		case "":
+			if r.Text() == ":" {
+				e.comment = true
+				continue
+			}
+			return e, true
+		}
+	}
+	return e, false
+}
+
+func quote(position, price int) event {
+	return event{id: fmt.Sprintf("1/%d", position), data: fmt.Sprintf(`{"symbol":"AAPL","price":%d}`, price)}
+}
+
+// pipes is a listener without a network.
+type pipes struct {
+	dialed chan net.Conn
+	once   sync.Once
+	closed chan struct{}
+}
+
+func (p *pipes) dial() net.Conn {
+	client, server := net.Pipe()
+	select {
+	case p.dialed <- server:
+	case <-p.closed:
+		server.Close()
+	}
+	return client
+}
+
+func (p *pipes) Accept() (net.Conn, error) {
+	select {
+	case c := <-p.dialed:
+		return c, nil
+	case <-p.closed:
+		return nil, net.ErrClosed
+	}
+}
+
+func (p *pipes) Close() error {
+	p.once.Do(func() { close(p.closed) })
+	return nil
+}
+
+func (p *pipes) Addr() net.Addr { return &net.UnixAddr{Name: "pipes"} }

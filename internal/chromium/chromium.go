@@ -1,0 +1,172 @@
+// Package chromium drives a headless Chromium for tests of web pages. It
+// speaks the DevTools protocol over a pipe and needs nothing but the browser
+// (Debian's package chromium).
+package chromium
+
+import (
+	"bufio"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"sync"
+	"testing"
+	"time"
+)
+
+// Off is the environment variable that, set to "off", skips tests that need a
+// browser. Without a browser they fail otherwise.
+const Off = "PUBSUB_BROWSER"
+
+// patience is how long the browser may take to answer anything.
+const patience = 30 * time.Second
+
+// Browser is a running browser. It ends with the test that started it.
+type Browser struct {
+	in io.Writer
+
+	mu      sync.Mutex
+	lastID  int
+	answers map[int]chan message
+	pages   map[string]*Page // by session
+	gone    chan struct{}    // closed when the browser has ended
+}
+
+// message is one of the protocol, whatever its direction.
+type message struct {
+	ID        int             `json:"id,omitempty"`
+	SessionID string          `json:"sessionId,omitempty"`
+	Method    string          `json:"method,omitempty"`
+	Params    json.RawMessage `json:"params,omitempty"`
+	Result    json.RawMessage `json:"result,omitempty"`
+	Error     *struct {
+		Message string `json:"message"`
+	} `json:"error,omitempty"`
+}
+
+// Start starts the browser, or fails t if there is none.
+func Start(t testing.TB) *Browser {
+	t.Helper()
+	if os.Getenv(Off) == "off" {
+		t.Skip("not tested in a browser: " + Off + "=off")
+	}
+	path := find()
+	if path == "" {
+		t.Fatal("this test needs Chromium: install it (Debian: apt-get install chromium), or leave such tests out with " + Off + "=off")
+	}
+	// Not t.TempDir: the browser's helpers may write for a moment after its end,
+	// and what is left then is no failure of t's.
+	profile, err := os.MkdirTemp("", "chromium")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(profile) })
+	args := []string{
+		"--headless", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+		"--disable-component-update", "--disable-sync", "--hide-scrollbars", "--remote-debugging-pipe",
+		"--user-data-dir=" + profile, "about:blank",
+	}
+	if os.Getuid() == 0 {
+		args = append([]string{"--no-sandbox"}, args...) // Chromium refuses to run as root otherwise
+	}
+	cmd := exec.Command(path, args...)
+	toBrowser, in, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, fromBrowser, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd.ExtraFiles = []*os.File{toBrowser, fromBrowser} // descriptors 3 and 4
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	toBrowser.Close()
+	fromBrowser.Close()
+	b := &Browser{in: in, answers: map[int]chan message{}, pages: map[string]*Page{}, gone: make(chan struct{})}
+	go b.read(out)
+	t.Cleanup(func() {
+		b.call("", "Browser.close", nil, nil)
+		late := time.AfterFunc(patience, func() { cmd.Process.Kill() })
+		defer late.Stop()
+		<-b.gone
+		cmd.Wait()
+		in.Close()
+		out.Close()
+	})
+	return b
+}
+
+func find() string {
+	for _, name := range []string{os.Getenv("CHROMIUM"), "chromium", "chromium-browser", "google-chrome"} {
+		if path, err := exec.LookPath(name); name != "" && err == nil {
+			return path
+		}
+	}
+	return ""
+}
+
+// read is the goroutine that receives; it ends with the browser.
+func (b *Browser) read(out io.Reader) {
+	defer close(b.gone)
+	r := bufio.NewReader(out)
+	for {
+		raw, err := r.ReadBytes(0)
+		if err != nil {
+			return
+		}
+		var m message
+		if json.Unmarshal(raw[:len(raw)-1], &m) != nil {
+			return
+		}
+		b.mu.Lock()
+		answer, page := b.answers[m.ID], b.pages[m.SessionID]
+		delete(b.answers, m.ID)
+		b.mu.Unlock()
+		switch {
+		case answer != nil:
+			answer <- m
+		case page != nil && m.Method != "":
+			page.event(m)
+		}
+	}
+}
+
+// call calls a method of the protocol and unmarshals its result into result.
+func (b *Browser) call(session, method string, params map[string]any, result any) error {
+	raw, err := json.Marshal(params)
+	if err != nil {
+		return err
+	}
+	answer := make(chan message, 1)
+	b.mu.Lock()
+	b.lastID++
+	m := message{ID: b.lastID, SessionID: session, Method: method}
+	if params != nil {
+		m.Params = raw
+	}
+	b.answers[m.ID] = answer
+	if raw, err = json.Marshal(m); err == nil {
+		_, err = b.in.Write(append(raw, 0))
+	}
+	b.mu.Unlock()
+	if err != nil {
+		return fmt.Errorf("%s: %w", method, err)
+	}
+	select {
+	case m = <-answer:
+	case <-b.gone:
+		return fmt.Errorf("%s: the browser is gone", method)
+	case <-time.After(patience):
+		return fmt.Errorf("%s: no answer", method)
+	}
+	if m.Error != nil {
+		return fmt.Errorf("%s: %s", method, m.Error.Message)
+	}
+	if result == nil {
+		return nil
+	}
+	return json.Unmarshal(m.Result, result)
+}

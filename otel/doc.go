@@ -1,0 +1,49 @@
+// Package pubsubotel measures and traces buses with OpenTelemetry, by the
+// semantic conventions for messaging. It is a module of its own, so that
+// package pubsub depends on none of it.
+//
+//	telemetry, err := pubsubotel.New(pubsubotel.WithSystem("momento"), pubsubotel.WithNamespace("my-cache"))
+//	bus := pubsub.New(backend, codec.String(), pubsub.WithObserver(telemetry.Observer()))
+//	registration, err := telemetry.Register("orders", bus)
+//	defer registration.Unregister()
+//
+// # Metrics
+//
+// From the Observer, with the topic:
+//
+//	messaging.client.operation.duration  s          histogram of Publish
+//	messaging.client.sent.messages       {message}  attempts to publish; those that failed have error.type
+//	pubsub.lost.messages                 {message}  reported lost to subscriptions, by pubsub.loss.cause
+//
+// From Register, read from the bus's Stats when they are collected, so that
+// they cost nothing per message:
+//
+//	messaging.client.consumed.messages   {message}       delivered to the subscriptions of the bus
+//	pubsub.subscriptions                 {subscription}  live now
+//	pubsub.streams                       {stream}        open now, by pubsub.stream.state (up or down)
+//	pubsub.stream.reconnects             {reconnect}     streams that broke and came back
+//	pubsub.stream.downtime               s               for how long they were away, outages that are over
+//	pubsub.subscription.lag              {message}       of the topic's subscription that is most behind, by topic
+//
+// From [Process]:
+//
+//	messaging.process.duration           s          histogram of the application's work on a message
+//
+// A topic is messaging.destination.name. Where there are many topics, metrics
+// by topic cost a lot: see [WithTemplate].
+//
+// # Spans
+//
+// Each Publish is a span of kind client, a child of the span in its ctx.
+// [Process] makes a span of kind consumer around the work on a message, a
+// child of the span in its ctx.
+//
+// Messages carry nothing but their payload, so no trace context travels with
+// them, and the span of a Publish is not linked to those of its consumers.
+// What identifies a message everywhere is its position: it is the
+// messaging.message.id of a consumer's span, and the span has a link that all
+// processes derive alike from namespace, topic and position (see
+// [Telemetry.Link]). Searching for the linked trace id finds the spans of all
+// who worked on the message, whichever process they were in. The link leads to
+// no span itself.
+package pubsubotel

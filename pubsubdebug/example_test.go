@@ -1,0 +1,31 @@
+package pubsubdebug_test
+
+import (
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+
+	"github.com/topicbus/pubsub"
+	"github.com/topicbus/pubsub/backend/memory"
+	"github.com/topicbus/pubsub/codec"
+	"github.com/topicbus/pubsub/pubsubdebug"
+)
+
+// The page belongs on an address that only operators reach, such as that of
+// net/http/pprof.
+func ExampleHandler() {
+	quotes := pubsub.New(memory.New(), codec.JSON[Quote]())
+	orders := pubsub.New(memory.New(), codec.String())
+	defer quotes.Close()
+	defer orders.Close()
+
+	mux := http.NewServeMux()
+	mux.Handle("/debug/pubsub", pubsubdebug.Handler(quotes, pubsubdebug.Named("orders", orders)))
+
+	r := httptest.NewRequest(http.MethodGet, "/debug/pubsub", nil)
+	w := httptest.NewRecorder()
+	mux.ServeHTTP(w, r) // what http.ListenAndServe("localhost:6060", mux) would do
+	fmt.Println(w.Code, strings.Contains(w.Body.String(), "orders"))
+	// Output: 200 true
+}

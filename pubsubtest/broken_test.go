@@ -1,0 +1,869 @@
+package pubsubtest
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/topicbus/pubsub"
+	"github.com/topicbus/pubsub/backend/memory"
+)
+
+// deliver is what a Stream's Receive calls.
+type deliver = func(context.Context, pubsub.Frame) error
+
+// broken is a memory backend with something wrong. Nil functions are those of
+// memory.
+type broken struct {
+	*memory.Backend
+	publish   func(ctx context.Context, topic string, p pubsub.Payload) error
+	subscribe func(ctx context.Context, topic string, after pubsub.Position) (pubsub.Stream, error)
+	close     func() error
+
+	mu      sync.Mutex
+	outside map[string]bool // payloads that were published past the backend
+}
+
+// publishOutside is the Target's Publish.
+func (b *broken) publishOutside(topic string, p pubsub.Payload) error {
+	b.mu.Lock()
+	if b.outside == nil {
+		b.outside = make(map[string]bool)
+	}
+	b.outside[topic+string(p.Data)] = true
+	b.mu.Unlock()
+	return b.Backend.Publish(context.Background(), topic, p)
+}
+
+func (b *broken) Publish(ctx context.Context, topic string, p pubsub.Payload) error {
+	if b.publish == nil {
+		return b.Backend.Publish(ctx, topic, p)
+	}
+	return b.publish(ctx, topic, p)
+}
+
+func (b *broken) Subscribe(ctx context.Context, topic string, after pubsub.Position) (pubsub.Stream, error) {
+	if b.subscribe == nil {
+		return b.Backend.Subscribe(ctx, topic, after)
+	}
+	return b.subscribe(ctx, topic, after)
+}
+
+func (b *broken) Close() error {
+	if b.close == nil {
+		return b.Backend.Close()
+	}
+	return b.close()
+}
+
+// streamFunc is a Stream.
+type streamFunc func(deliver) error
+
+func (f streamFunc) Receive(d deliver) error { return f(d) }
+
+// receives breaks Receive.
+func (b *broken) receives(breaking func(ctx context.Context, s pubsub.Stream, d deliver) error) {
+	b.subscribe = func(ctx context.Context, topic string, after pubsub.Position) (pubsub.Stream, error) {
+		s, err := b.Backend.Subscribe(ctx, topic, after)
+		if err != nil {
+			return nil, err
+		}
+		return streamFunc(func(d deliver) error { return breaking(ctx, s, d) }), nil
+	}
+}
+
+// delivers breaks what a stream delivers. make is called for each stream.
+func (b *broken) delivers(make func(next deliver) deliver) {
+	b.receives(func(_ context.Context, s pubsub.Stream, d deliver) error { return s.Receive(make(d)) })
+}
+
+// duringBreak breaks how messages are delivered that were published while the
+// stream was down.
+func (b *broken) duringBreak(replace func(next deliver, ctx context.Context, f pubsub.Frame) error) {
+	b.subscribe = func(ctx context.Context, topic string, after pubsub.Position) (pubsub.Stream, error) {
+		s, err := b.Backend.Subscribe(ctx, topic, after)
+		if err != nil {
+			return nil, err
+		}
+		return streamFunc(func(d deliver) error {
+			return s.Receive(func(ctx context.Context, f pubsub.Frame) error {
+				b.mu.Lock()
+				missed := b.outside[topic+string(f.Payload.Data)]
+				b.mu.Unlock()
+				if missed {
+					return replace(d, ctx, f)
+				}
+				return d(ctx, f)
+			})
+		}), nil
+	}
+}
+
+// some tells whether a frame is one message of fifty.
+func some(f pubsub.Frame) bool { return f.Kind == pubsub.KindMessage && f.Position.Sequence%50 == 0 }
+
+// isProbe tells whether a message was published by stream.flowing.
+func isProbe(f pubsub.Frame) bool {
+	i, err := parseID(f.Payload)
+	return err == nil && i.publisher == probe
+}
+
+// swapped delivers a frame that held finds behind the message that follows it,
+// of the same publisher if it is a message itself.
+func swapped(held func(pubsub.Frame) bool) func(deliver) deliver {
+	return func(next deliver) deliver {
+		var late *pubsub.Frame
+		return func(ctx context.Context, f pubsub.Frame) error {
+			if late == nil && held(f) {
+				late = &f
+				return nil
+			}
+			err := next(ctx, f)
+			if late == nil || f.Kind != pubsub.KindMessage {
+				return err
+			}
+			a, _ := parseID(late.Payload)
+			b, _ := parseID(f.Payload)
+			if late.Kind != pubsub.KindMessage || a.publisher == b.publisher {
+				err = errors.Join(err, next(ctx, *late))
+				late = nil
+			}
+			return err
+		}
+	}
+}
+
+// without drops frames.
+func without(dropped func(pubsub.Frame) bool) func(deliver) deliver {
+	return func(next deliver) deliver {
+		return func(ctx context.Context, f pubsub.Frame) error {
+			if dropped(f) {
+				return nil
+			}
+			return next(ctx, f)
+		}
+	}
+}
+
+// changed changes frames.
+func changed(change func(*pubsub.Frame)) func(deliver) deliver {
+	return func(next deliver) deliver {
+		return func(ctx context.Context, f pubsub.Frame) error {
+			change(&f)
+			return next(ctx, f)
+		}
+	}
+}
+
+// opaque has lost the identity of an error.
+func opaque(err error) error {
+	if err == nil {
+		return nil
+	}
+	return errors.New(err.Error())
+}
+
+// breakage is one way to break a backend.
+type breakage struct {
+	name  string
+	wreck func(*broken)
+	// meant is the case that is there to find it, also are others that find it
+	// too, because they look at the same thing through a Bus or in a mixture.
+	meant string
+	also  []string
+	// seamOnly: a Bus over such a backend may crash, so it is spared that.
+	seamOnly bool
+}
+
+// perTopic numbers the streams of each topic.
+type perTopic struct {
+	mu sync.Mutex
+	n  map[string]int
+}
+
+func (p *perTopic) next(topic string) int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.n == nil {
+		p.n = make(map[string]int)
+	}
+	p.n[topic]++
+	return p.n[topic]
+}
+
+var breakages = []breakage{{
+	name:  "reorders messages",
+	wreck: func(b *broken) { b.delivers(swapped(some)) },
+	meant: "Publish/order",
+	also:  []string{"Publish/order-of-each", "D2/order", "Law"},
+}, {
+	name: "delivers duplicates",
+	wreck: func(b *broken) {
+		b.delivers(func(next deliver) deliver {
+			return func(ctx context.Context, f pubsub.Frame) error {
+				if some(f) {
+					_ = next(ctx, f)
+				}
+				return next(ctx, f)
+			}
+		})
+	},
+	meant: "Receive/no-duplicates",
+	also:  []string{"Law"},
+}, {
+	name:  "drops messages silently",
+	wreck: func(b *broken) { b.delivers(without(some)) },
+	meant: "Publish/delivered-or-marked",
+	also:  []string{"Receive/slow-deliver", "Receive/concurrent", "Law"},
+}, {
+	name: "reports a hole behind the message that follows it",
+	wreck: func(b *broken) {
+		b.delivers(swapped(func(f pubsub.Frame) bool {
+			return f.Kind == pubsub.KindDiscontinuity && f.Discontinuity.Cause == pubsub.CauseBackend
+		}))
+	},
+	meant: "Receive/gap-place",
+	also:  []string{"D5/hole-in-place", "Law"},
+}, {
+	name: "reuses payload memory",
+	wreck: func(b *broken) {
+		b.delivers(func(next deliver) deliver {
+			var memory []byte
+			return func(ctx context.Context, f pubsub.Frame) error {
+				memory = append(memory[:0], f.Payload.Data...)
+				f.Payload.Data = memory
+				return next(ctx, f)
+			}
+		})
+	},
+	meant: "Payload/stable",
+	also:  []string{"D7/shared-memory"},
+}, {
+	name: "ignores the ctx of Subscribe",
+	wreck: func(b *broken) {
+		b.subscribe = func(ctx context.Context, topic string, after pubsub.Position) (pubsub.Stream, error) {
+			return b.Backend.Subscribe(context.WithoutCancel(ctx), topic, after)
+		}
+	},
+	meant: "Receive/ctx-idle",
+	also:  []string{"Subscribe/ctx", "Subscribe/ctx-life", "Receive/ctx-early", "Receive/ctx-blocked", "Receive/concurrent", "Receive/leak", "Receive/leak-streams", "L1/one-stream", "L3/end", "L3/end-of-broken", "Law"},
+}, {
+	name: "leaks a goroutine for each stream until Close",
+	wreck: func(b *broken) {
+		closed := make(chan struct{})
+		b.receives(func(_ context.Context, s pubsub.Stream, d deliver) error {
+			go func() { <-closed }()
+			return s.Receive(d)
+		})
+		b.close = func() error {
+			select {
+			case <-closed:
+			default:
+				close(closed)
+			}
+			return b.Backend.Close()
+		}
+	},
+	meant: "Receive/leak",
+	also:  []string{"L3/end"},
+}, {
+	name: "leaks a goroutine at Close",
+	wreck: func(b *broken) {
+		b.close = func() error {
+			go time.Sleep(time.Minute) // gone before the bubble ends
+			return b.Backend.Close()
+		}
+	},
+	meant: "Close/leak",
+}, {
+	name: "loses what is published right after Subscribe returned",
+	wreck: func(b *broken) {
+		b.subscribe = func(ctx context.Context, topic string, after pubsub.Position) (pubsub.Stream, error) {
+			if !after.IsZero() {
+				return b.Backend.Subscribe(ctx, topic, after)
+			}
+			probeCtx, cancel := context.WithCancel(ctx)
+			if _, err := b.Backend.Subscribe(probeCtx, topic, after); err != nil {
+				cancel()
+				return nil, err
+			}
+			return streamFunc(func(d deliver) error {
+				time.Sleep(time.Millisecond)
+				cancel()
+				if ctx.Err() != nil {
+					return nil
+				}
+				s, err := b.Backend.Subscribe(ctx, topic, after)
+				if err != nil {
+					return err
+				}
+				return s.Receive(d)
+			}), nil
+		}
+	},
+	meant: "Subscribe/join-point",
+	also:  []string{"D3/join-point", "Law"},
+}, {
+	name: "sends Text as Binary",
+	wreck: func(b *broken) {
+		b.delivers(changed(func(f *pubsub.Frame) { f.Payload.Format = pubsub.Binary }))
+	},
+	meant: "Payload/format",
+}, {
+	name: "ends strings at a NUL",
+	wreck: func(b *broken) {
+		b.delivers(changed(func(f *pubsub.Frame) { f.Payload.Data, _, _ = bytes.Cut(f.Payload.Data, []byte{0}) }))
+	},
+	meant: "Payload/bytes",
+}, {
+	name: "drops empty payloads",
+	wreck: func(b *broken) {
+		b.delivers(without(func(f pubsub.Frame) bool { return f.Kind == pubsub.KindMessage && len(f.Payload.Data) == 0 }))
+	},
+	meant: "Payload/empty",
+	also:  []string{"Payload/format"},
+}, {
+	name: "refuses what is too large without the sentinel",
+	wreck: func(b *broken) {
+		b.publish = func(ctx context.Context, topic string, p pubsub.Payload) error {
+			err := b.Backend.Publish(ctx, topic, p)
+			if errors.Is(err, pubsub.ErrPayloadTooLarge) {
+				return opaque(err)
+			}
+			return err
+		}
+	},
+	meant: "Payload/limit",
+	also:  []string{"D6/errors"},
+}, {
+	name: "writes to the payload it was given",
+	wreck: func(b *broken) {
+		b.publish = func(ctx context.Context, topic string, p pubsub.Payload) error {
+			_ = append(p.Data, '\n') // the frame's end, say
+			return b.Backend.Publish(ctx, topic, p)
+		}
+	},
+	meant: "Payload/untouched",
+}, {
+	name: "delivers concurrently",
+	wreck: func(b *broken) {
+		b.delivers(func(next deliver) deliver {
+			two := make(chan struct{}, 2)
+			return func(ctx context.Context, f pubsub.Frame) error {
+				select {
+				case two <- struct{}{}:
+				case <-ctx.Done():
+					return ctx.Err()
+				}
+				done := make(chan error, 1)
+				go func() {
+					done <- next(ctx, f)
+					<-two
+				}()
+				select {
+				case err := <-done:
+					return err
+				case <-time.After(time.Microsecond): // deliver is slow
+					return nil
+				}
+			}
+		})
+	},
+	meant:    "Receive/one-at-a-time",
+	seamOnly: true,
+}, {
+	name: "delivers some messages to one of two streams only",
+	wreck: func(b *broken) {
+		var streams perTopic
+		b.subscribe = func(ctx context.Context, topic string, after pubsub.Position) (pubsub.Stream, error) {
+			s, err := b.Backend.Subscribe(ctx, topic, after)
+			if err != nil || !after.IsZero() || streams.next(topic)%2 == 1 {
+				return s, err
+			}
+			return streamFunc(func(d deliver) error {
+				return s.Receive(without(func(f pubsub.Frame) bool {
+					return f.Kind == pubsub.KindMessage && !isProbe(f) && f.Position.Sequence%10 == 6
+				})(d))
+			}), nil
+		}
+	},
+	meant: "Publish/every-stream",
+	also:  []string{"D5/overflow", "Law"},
+}, {
+	name: "orders messages differently for different streams",
+	wreck: func(b *broken) {
+		var streams perTopic
+		b.subscribe = func(ctx context.Context, topic string, after pubsub.Position) (pubsub.Stream, error) {
+			s, err := b.Backend.Subscribe(ctx, topic, after)
+			if err != nil || streams.next(topic)%2 == 1 {
+				return s, err
+			}
+			return streamFunc(func(d deliver) error { return s.Receive(interleaved(d)) }), nil
+		}
+	},
+	meant: "Publish/one-order",
+	also:  []string{"D2/order", "Law"},
+}, {
+	name: "confuses concurrent publishers",
+	wreck: func(b *broken) {
+		b.delivers(func(next deliver) deliver {
+			seen := make(map[int]bool)
+			late := make(map[int]pubsub.Frame)
+			return func(ctx context.Context, f pubsub.Frame) error {
+				i, err := parseID(f.Payload)
+				if f.Kind != pubsub.KindMessage || err != nil || i.publisher == probe {
+					return next(ctx, f)
+				}
+				seen[i.publisher] = true
+				if len(seen) > 1 && i.n == 20 {
+					late[i.publisher] = f
+					return nil
+				}
+				err = next(ctx, f)
+				if held, ok := late[i.publisher]; ok {
+					delete(late, i.publisher)
+					err = errors.Join(err, next(ctx, held))
+				}
+				return err
+			}
+		})
+	},
+	meant: "Publish/order-of-each",
+	also:  []string{"D2/order", "Law"},
+}, {
+	name: "drops when deliver is slow",
+	wreck: func(b *broken) {
+		b.receives(func(ctx context.Context, s pubsub.Stream, d deliver) error {
+			frames := make(chan pubsub.Frame)
+			over := make(chan struct{})
+			go func() {
+				for {
+					select {
+					case f := <-frames:
+						_ = d(ctx, f)
+					case <-over:
+						return
+					}
+				}
+			}()
+			defer close(over)
+			return s.Receive(func(_ context.Context, f pubsub.Frame) error {
+				select {
+				case frames <- f:
+				case <-over:
+				case <-time.After(time.Millisecond):
+				}
+				return nil
+			})
+		})
+	},
+	meant: "Receive/slow-deliver",
+}, {
+	name: "delivers a refused frame again",
+	wreck: func(b *broken) {
+		b.delivers(func(next deliver) deliver {
+			return func(ctx context.Context, f pubsub.Frame) error {
+				err := next(ctx, f)
+				if err != nil && ctx.Err() == nil {
+					err = next(ctx, f)
+				}
+				return err
+			}
+		})
+	},
+	meant: "Receive/refused",
+}, {
+	name: "returns ctx's error from Receive",
+	wreck: func(b *broken) {
+		b.receives(func(ctx context.Context, s pubsub.Stream, d deliver) error {
+			if err := s.Receive(d); err != nil {
+				return err
+			}
+			return ctx.Err()
+		})
+	},
+	meant: "Receive/ctx-idle",
+	also:  []string{"Receive/ctx-early", "Receive/ctx-blocked", "Receive/concurrent"},
+}, {
+	name: "fails if ctx ended before Receive",
+	wreck: func(b *broken) {
+		b.receives(func(ctx context.Context, s pubsub.Stream, d deliver) error {
+			if ctx.Err() != nil {
+				return ctx.Err()
+			}
+			return s.Receive(d)
+		})
+	},
+	meant: "Receive/ctx-early",
+}, {
+	name: "does not end while deliver blocks",
+	wreck: func(b *broken) {
+		b.receives(func(_ context.Context, s pubsub.Stream, d deliver) error {
+			delivering := make(chan struct{}, 1)
+			err := s.Receive(func(ctx context.Context, f pubsub.Frame) error {
+				delivering <- struct{}{}
+				defer func() { <-delivering }()
+				return d(ctx, f)
+			})
+			delivering <- struct{}{}
+			<-delivering
+			return err
+		})
+	},
+	meant: "Receive/ctx-blocked",
+}, {
+	name: "ends all streams of a topic with one",
+	wreck: func(b *broken) {
+		var mu sync.Mutex
+		lives := make(map[string][]context.Context)
+		over := func(topic string) bool {
+			mu.Lock()
+			defer mu.Unlock()
+			return slices.ContainsFunc(lives[topic], func(ctx context.Context) bool { return ctx.Err() != nil })
+		}
+		b.subscribe = func(ctx context.Context, topic string, after pubsub.Position) (pubsub.Stream, error) {
+			s, err := b.Backend.Subscribe(ctx, topic, after)
+			if err != nil {
+				return nil, err
+			}
+			if over(topic) {
+				mu.Lock()
+				lives[topic] = nil
+				mu.Unlock()
+			}
+			mu.Lock()
+			lives[topic] = append(lives[topic], ctx)
+			mu.Unlock()
+			return streamFunc(func(d deliver) error {
+				return s.Receive(without(func(pubsub.Frame) bool { return over(topic) })(d))
+			}), nil
+		}
+	},
+	meant: "Subscribe/ctx-life",
+	also:  []string{"Receive/concurrent", "Law"},
+}, {
+	name: "loses the identity of ctx's error in Publish",
+	wreck: func(b *broken) {
+		b.publish = func(ctx context.Context, topic string, p pubsub.Payload) error {
+			err := b.Backend.Publish(ctx, topic, p)
+			if ctx.Err() != nil {
+				return opaque(err)
+			}
+			return err
+		}
+	},
+	meant: "Publish/ctx",
+}, {
+	name: "loses the identity of ctx's error in Subscribe",
+	wreck: func(b *broken) {
+		b.subscribe = func(ctx context.Context, topic string, after pubsub.Position) (pubsub.Stream, error) {
+			select {
+			case <-time.After(10 * time.Microsecond):
+				return b.Backend.Subscribe(ctx, topic, after)
+			case <-ctx.Done():
+				return nil, opaque(ctx.Err())
+			}
+		}
+	},
+	meant: "Subscribe/ctx",
+}, {
+	name: "loses the identity of Publish's errors",
+	wreck: func(b *broken) {
+		b.publish = func(ctx context.Context, topic string, p pubsub.Payload) error {
+			err := b.Backend.Publish(ctx, topic, p)
+			if ctx.Err() != nil || errors.Is(err, pubsub.ErrPayloadTooLarge) || errors.Is(err, pubsub.ErrClosed) {
+				return err
+			}
+			return opaque(err)
+		}
+	},
+	meant: "Publish/error",
+	also:  []string{"D6/errors"},
+}, {
+	name: "loses the identity of Subscribe's errors",
+	wreck: func(b *broken) {
+		b.subscribe = func(ctx context.Context, topic string, after pubsub.Position) (pubsub.Stream, error) {
+			s, err := b.Backend.Subscribe(ctx, topic, after)
+			if errors.Is(err, pubsub.ErrClosed) {
+				return nil, err
+			}
+			return s, opaque(err)
+		}
+	},
+	meant: "Subscribe/error",
+	also:  []string{"Subscribe/fail-fast", "L2/fail-fast"},
+}, {
+	name: "loses the identity of a permanent error",
+	wreck: func(b *broken) {
+		b.receives(func(_ context.Context, s pubsub.Stream, d deliver) error {
+			err := s.Receive(d)
+			if errors.Is(err, pubsub.ErrClosed) {
+				return err
+			}
+			return opaque(err)
+		})
+	},
+	meant: "Receive/permanent-error",
+	also:  []string{"L2/permanent"},
+}, {
+	name: "loses the identity of ErrClosed in calls",
+	wreck: func(b *broken) {
+		b.subscribe = func(ctx context.Context, topic string, after pubsub.Position) (pubsub.Stream, error) {
+			s, err := b.Backend.Subscribe(ctx, topic, after)
+			if errors.Is(err, pubsub.ErrClosed) {
+				err = opaque(err)
+			}
+			return s, err
+		}
+	},
+	meant: "Close/later-calls",
+}, {
+	name: "loses the identity of ErrClosed in calls under way",
+	wreck: func(b *broken) {
+		b.publish = func(ctx context.Context, topic string, p pubsub.Payload) error {
+			err := b.Backend.Publish(ctx, topic, p)
+			if errors.Is(err, pubsub.ErrClosed) {
+				err = opaque(err)
+			}
+			return err
+		}
+	},
+	meant: "Close/busy",
+	also:  []string{"Close/later-calls"},
+}, {
+	name: "loses the identity of ErrClosed in streams",
+	wreck: func(b *broken) {
+		b.receives(func(_ context.Context, s pubsub.Stream, d deliver) error {
+			err := s.Receive(d)
+			if errors.Is(err, pubsub.ErrClosed) {
+				return opaque(err)
+			}
+			return err
+		})
+	},
+	meant: "Close/streams",
+}, {
+	name: "refuses messages that nobody receives",
+	wreck: func(b *broken) {
+		b.publish = func(ctx context.Context, topic string, p pubsub.Payload) error {
+			if b.Backend.Stats(topic).Streams == 0 && b.Backend.Stats(topic).Accepted == 0 {
+				return pubsub.ErrNotFound
+			}
+			return b.Backend.Publish(ctx, topic, p)
+		}
+	},
+	meant: "Publish/no-stream",
+	also:  []string{"Law"},
+}, {
+	name: "ignores the case of topics",
+	wreck: func(b *broken) {
+		b.publish = func(ctx context.Context, topic string, p pubsub.Payload) error {
+			return b.Backend.Publish(ctx, fold(topic), p)
+		}
+		b.subscribe = func(ctx context.Context, topic string, after pubsub.Position) (pubsub.Stream, error) {
+			return b.Backend.Subscribe(ctx, fold(topic), after)
+		}
+	},
+	meant: "Publish/topics-apart",
+}, {
+	name: "replays old messages to new streams",
+	wreck: func(b *broken) {
+		b.subscribe = func(ctx context.Context, topic string, after pubsub.Position) (pubsub.Stream, error) {
+			if last := b.Backend.Stats(topic).Last; after.IsZero() && last.Sequence > 4 {
+				after = pubsub.Position{Page: last.Page, Sequence: last.Sequence - 1}
+			}
+			return b.Backend.Subscribe(ctx, topic, after)
+		}
+	},
+	meant: "Subscribe/present",
+	also:  []string{"D1/at-most-once", "Law"},
+}, {
+	name: "ignores the position after",
+	wreck: func(b *broken) {
+		b.subscribe = func(ctx context.Context, topic string, _ pubsub.Position) (pubsub.Stream, error) {
+			return b.Backend.Subscribe(ctx, topic, pubsub.Position{})
+		}
+	},
+	meant: "Subscribe/after",
+	also:  []string{"Subscribe/after-history"},
+}, {
+	name: "resumes at the position, not behind it",
+	wreck: func(b *broken) {
+		b.subscribe = func(ctx context.Context, topic string, after pubsub.Position) (pubsub.Stream, error) {
+			if !after.IsZero() {
+				after.Sequence--
+			}
+			return b.Backend.Subscribe(ctx, topic, after)
+		}
+	},
+	meant: "Subscribe/after-newest",
+	also:  []string{"Subscribe/after", "Subscribe/after-history"},
+}, {
+	name:  "has no history though it says so",
+	wreck: func(b *broken) { b.Backend = memory.New(memory.WithMaxPayload(memoryMaxPayload)) },
+	meant: "Subscribe/after-history",
+	also:  []string{"Receive/reconnect-history"},
+}, {
+	name: "goes on trying to subscribe",
+	wreck: func(b *broken) {
+		b.subscribe = func(ctx context.Context, topic string, after pubsub.Position) (pubsub.Stream, error) {
+			for {
+				s, err := b.Backend.Subscribe(ctx, topic, after)
+				if err == nil || !strings.Contains(err.Error(), "disconnected") {
+					return s, err
+				}
+				select {
+				case <-ctx.Done():
+					return nil, ctx.Err()
+				case <-time.After(time.Second):
+				}
+			}
+		}
+	},
+	meant: "Subscribe/fail-fast",
+	also:  []string{"L2/fail-fast"},
+}, {
+	name: "does not number some messages",
+	wreck: func(b *broken) {
+		b.delivers(changed(func(f *pubsub.Frame) {
+			if f.Kind == pubsub.KindMessage && f.Position.Sequence%20 == 0 {
+				f.Position = pubsub.Position{}
+			}
+		}))
+	},
+	meant: "Receive/positions",
+	also:  []string{"Law"},
+}, {
+	name: "miscounts holes",
+	wreck: func(b *broken) {
+		b.delivers(changed(func(f *pubsub.Frame) {
+			if f.Kind == pubsub.KindDiscontinuity && f.Discontinuity.Cause == pubsub.CauseBackend {
+				d := *f.Discontinuity
+				d.Lost++
+				f.Discontinuity = &d
+			}
+		}))
+	},
+	meant: "Receive/gap-count",
+	also:  []string{"Law"},
+}, {
+	name: "does not report a reset",
+	wreck: func(b *broken) {
+		b.delivers(without(func(f pubsub.Frame) bool {
+			return f.Kind == pubsub.KindDiscontinuity && f.Discontinuity.Cause == pubsub.CauseReset
+		}))
+	},
+	meant: "Receive/reset",
+	also:  []string{"Law"},
+}, {
+	name: "keeps heartbeats to itself",
+	wreck: func(b *broken) {
+		b.delivers(without(func(f pubsub.Frame) bool { return f.Kind == pubsub.KindHeartbeat }))
+	},
+	meant: "Receive/heartbeat",
+}, {
+	name: "keeps states to itself",
+	wreck: func(b *broken) {
+		b.delivers(without(func(f pubsub.Frame) bool { return f.Kind == pubsub.KindState }))
+	},
+	meant: "Receive/state",
+	also:  []string{"L2/retried", "L3/end-of-broken"},
+}, {
+	name: "does not report what passed during a break",
+	wreck: func(b *broken) {
+		b.duringBreak(func(deliver, context.Context, pubsub.Frame) error { return nil })
+	},
+	meant: "Receive/reconnect",
+	also:  []string{"Receive/reconnect-history", "D4/reconnect", "Law"},
+}, {
+	name: "repeats the last message after a break",
+	wreck: func(b *broken) {
+		b.delivers(func(next deliver) deliver {
+			var last pubsub.Frame
+			return func(ctx context.Context, f pubsub.Frame) error {
+				if f.Kind == pubsub.KindMessage {
+					last = f
+				}
+				if f.Kind == pubsub.KindState && f.State.State == pubsub.Resumed && !last.Position.IsZero() {
+					_ = next(ctx, last)
+				}
+				return next(ctx, f)
+			}
+		})
+	},
+	meant: "Receive/reconnect-once",
+	also:  []string{"D4/reconnect", "Law"},
+}, {
+	name: "goes on after a break with a report, though it has the messages",
+	wreck: func(b *broken) {
+		b.duringBreak(func(next deliver, ctx context.Context, f pubsub.Frame) error {
+			return next(ctx, pubsub.Frame{Kind: pubsub.KindDiscontinuity, Discontinuity: &pubsub.Discontinuity{
+				Cause: pubsub.CauseReconnect, Lost: 1, Exact: true}})
+		})
+	},
+	meant: "Receive/reconnect-history",
+}, {
+	name: "keeps streams open at the service",
+	wreck: func(b *broken) {
+		b.subscribe = func(ctx context.Context, topic string, after pubsub.Position) (pubsub.Stream, error) {
+			s, err := b.Backend.Subscribe(context.WithoutCancel(ctx), topic, after)
+			if err != nil {
+				return nil, err
+			}
+			return streamFunc(func(d deliver) error {
+				done := make(chan error, 1)
+				go func() {
+					done <- s.Receive(func(publisher context.Context, f pubsub.Frame) error {
+						if ctx.Err() != nil {
+							return nil
+						}
+						return d(publisher, f)
+					})
+				}()
+				select {
+				case err := <-done:
+					return err
+				case <-ctx.Done():
+					return nil
+				}
+			}), nil
+		}
+	},
+	meant: "Receive/leak-streams",
+	also:  []string{"Receive/leak", "L1/one-stream", "L3/end"},
+}}
+
+func fold(topic string) string { return strings.ToLower(topic) }
+
+// interleaved delivers the tenth message of each publisher, and what follows
+// of the same, behind the next message of another publisher.
+func interleaved(next deliver) deliver {
+	var late []pubsub.Frame
+	seen := make(map[int]bool)
+	return func(ctx context.Context, f pubsub.Frame) error {
+		i, err := parseID(f.Payload)
+		if f.Kind != pubsub.KindMessage || err != nil || i.publisher == probe {
+			return next(ctx, f)
+		}
+		seen[i.publisher] = true
+		if len(late) > 0 {
+			if held, _ := parseID(late[0].Payload); held.publisher == i.publisher {
+				late = append(late, f)
+				return nil
+			}
+		} else if i.n == 10 && len(seen) > 1 {
+			late = append(late, f)
+			return nil
+		}
+		err = next(ctx, f)
+		for _, f := range late {
+			err = errors.Join(err, next(ctx, f))
+		}
+		late = nil
+		return err
+	}
+}
