@@ -202,9 +202,19 @@ func TestDrainDeliversWhatIsQueued(t *testing.T) {
 			bus := pubsub.New(backend, ints{})
 			defer bus.Close()
 			s := subscribe(t, bus, "t")
-			backend.stream(0).play(heartbeat()) // nobody needs to read that
+			backend.stream(0).play(heartbeat(), state(pubsub.Reconnecting)) // nobody needs to read that
 			require.NoError(t, s.Drain(t.Context()))
 			require.NoError(t, s.Err())
+		})
+	})
+	t.Run("nothing queued, in an outage", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			backend := &script{}
+			bus := pubsub.New(backend, ints{})
+			defer bus.Close()
+			subscribe(t, bus, "t")
+			backend.stream(0).play(state(pubsub.Reconnecting))
+			require.NoError(t, subscribe(t, bus, "t").Drain(t.Context()))
 		})
 	})
 	// Drain waited for a read behind the last message, which need not come.
