@@ -3,6 +3,7 @@ package pubsub
 import (
 	"context"
 	"errors"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -105,6 +106,7 @@ func TestJoinWhileTheStreamGoesOn(t *testing.T) {
 	writing.Go(func() {
 		for !stop.Load() {
 			if r.crowded() && r.laggard(1) != nil {
+				runtime.Gosched()
 				continue
 			}
 			r.tailSegment()

@@ -24,8 +24,8 @@ type config struct {
 // [OverflowPolicy] applies. It must be at least 1; the default is
 // [DefaultBuffer]. The buffer is one ring per topic, shared by the topic's
 // subscriptions and grown as it fills; while a topic has a subscription, the
-// ring keeps the topic's newest n messages reachable. Subscription.C and
-// Events hold up to 16 (never more than n) messages besides.
+// ring keeps the topic's newest n messages reachable, and up to 95 older ones.
+// Subscription.C and Events hold up to 16 (never more than n) messages besides.
 func WithBuffer(n int) Option { return func(c *config) { c.buffer = n } }
 
 // WithLinger keeps a topic's stream open for d after its last subscription
@@ -39,7 +39,8 @@ func WithLinger(d time.Duration) Option { return func(c *config) { c.linger = d 
 func ShareDecoded() Option { return func(c *config) { c.shareDecode = true } }
 
 // WithLogger sets where the bus logs. The default is [slog.Default]. The bus
-// logs discontinuities that nobody observes, at Warn, once per episode.
+// logs discontinuities that nobody observes, at Warn, once per episode, and
+// panics of callbacks, at Error.
 func WithLogger(l *slog.Logger) Option { return func(c *config) { c.logger = l } }
 
 // WithObserver sets functions that are told what happens on the bus. Given

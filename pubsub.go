@@ -202,7 +202,11 @@ func (b *bus[T]) subscribe(ctx context.Context, topic string, opts []SubscribeOp
 	}
 	select {
 	case <-s.topic.opened:
-		if err := s.topic.openErr; err != nil {
+		err := s.topic.openErr
+		if err != nil && s.isKilled() {
+			err = errBusClosed // that is why the backend was told to give up
+		}
+		if err != nil {
 			s.kill(nil)
 			return nil, err
 		}

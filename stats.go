@@ -8,7 +8,8 @@ import (
 )
 
 // Stats is a snapshot of a [Bus]. Counters cover its whole life and never
-// decrease.
+// decrease, except that Delivered counts a message from when it is taken to be
+// decoded, and takes back one that then turns out not to decode.
 type Stats struct {
 	Published     uint64 // successful Publish calls
 	PublishErrors uint64 // failed ones

@@ -3,6 +3,7 @@ package pubsub
 import (
 	"context"
 	"iter"
+	"slices"
 	"sync"
 	"sync/atomic"
 )
@@ -200,8 +201,8 @@ func (s *Subscription[T]) Close() error {
 
 // Err tells why the subscription ended: nil while it is live and after Close
 // or Drain, ctx's error after the end of Subscribe's ctx, [ErrClosed] after
-// Bus.Close, [ErrOverflow] under the Fail policy, and otherwise the permanent
-// error that ended its stream.
+// Bus.Close, [ErrOverflow] under the Fail policy, the panic of a callback, and
+// otherwise the permanent error that ended its stream.
 func (s *Subscription[T]) Err() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -224,8 +225,9 @@ func (s *Subscription[T]) limitNow() bool {
 // exhausted reports whether reading has come to its limit, and there is no pump
 // to find out. States and heartbeats need not be waited for. s.mu is held.
 func (s *Subscription[T]) exhausted() bool {
-	return len(s.pumps) == 0 && len(s.pending) == 0 && s.cursor.Load() >= s.limit &&
-		s.read.lost >= s.limitRead.lost && s.read.inexact >= s.limitRead.inexact
+	return len(s.pumps) == 0 && s.cursor.Load() >= s.limit &&
+		s.read.lost >= s.limitRead.lost && s.read.inexact >= s.limitRead.inexact &&
+		!slices.ContainsFunc(s.pending, func(n note) bool { return n.discontinuity != nil })
 }
 
 // finish ends reading: what has been handed out may still be on its way.

@@ -202,9 +202,19 @@ func TestDrainDeliversWhatIsQueued(t *testing.T) {
 			bus := pubsub.New(backend, ints{})
 			defer bus.Close()
 			s := subscribe(t, bus, "t")
-			backend.stream(0).play(heartbeat()) // nobody needs to read that
+			backend.stream(0).play(heartbeat(), state(pubsub.Reconnecting)) // nobody needs to read that
 			require.NoError(t, s.Drain(t.Context()))
 			require.NoError(t, s.Err())
+		})
+	})
+	t.Run("nothing queued, in an outage", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			backend := &script{}
+			bus := pubsub.New(backend, ints{})
+			defer bus.Close()
+			subscribe(t, bus, "t")
+			backend.stream(0).play(state(pubsub.Reconnecting))
+			require.NoError(t, subscribe(t, bus, "t").Drain(t.Context()))
 		})
 	})
 	// Drain waited for a read behind the last message, which need not come.
@@ -721,6 +731,18 @@ func TestObserverAndStats(t *testing.T) {
 		bus.Close()
 		require.Equal(t, pubsub.Stats{Published: 1, PublishErrors: 1, Delivered: 2, Lost: want.Lost, Reconnects: 1, Downtime: time.Minute, Incidents: incidents}, bus.Stats())
 	})
+}
+
+// It returned the error of the context that Close ends inside, as though the
+// caller's had ended.
+func TestSubscribeWhileTheBusCloses(t *testing.T) {
+	for range 3000 {
+		bus := pubsub.New(&script{opening: make(chan struct{})}, ints{})
+		go bus.Close()
+		_, err := bus.Subscribe(t.Context(), "t")
+		require.ErrorIs(t, err, pubsub.ErrClosed)
+		require.NotErrorIs(t, err, context.Canceled)
+	}
 }
 
 // A subscription that still reads what an ended stream left it was forgotten by

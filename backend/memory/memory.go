@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -191,10 +192,12 @@ func (b *Backend) Subscribe(ctx context.Context, name string, after pubsub.Posit
 func (b *Backend) retire(t *topic) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if !t.listed {
-		t.listed = true
-		b.idle = append(b.idle, t)
+	if t.listed { // it was idle before: now it is the last one
+		i := slices.Index(b.idle, t)
+		b.idle = slices.Delete(b.idle, i, i+1)
 	}
+	t.listed = true
+	b.idle = append(b.idle, t)
 	if len(b.idle) <= maxIdle {
 		return
 	}

@@ -327,6 +327,27 @@ func TestForgottenTopicsStartOnANewPage(t *testing.T) {
 	})
 }
 
+// A topic kept the place in line of the first time that it was idle, and was
+// forgotten as soon as the last stream had gone.
+func TestTopicsAreForgottenInTheOrderOfTheirLastStream(t *testing.T) {
+	b := memory.New()
+	use := func(name string) {
+		ctx, cancel := context.WithCancel(t.Context())
+		s, err := b.Subscribe(ctx, name, pubsub.Position{})
+		require.NoError(t, err)
+		cancel()
+		require.NoError(t, s.Receive(func(context.Context, pubsub.Frame) error { return nil }))
+	}
+	use("a")
+	for i := range 1023 {
+		use(fmt.Sprint(i))
+	}
+	use("a")
+	use("one more")
+	require.Equal(t, at(1, 0), b.Stats("a").Last)
+	require.Zero(t, b.Stats("0").Last)
+}
+
 func TestNothingIsKeptForTopicsNobodyListensTo(t *testing.T) {
 	bubble(t, func(t *testing.T, b *memory.Backend) {
 		for range 3 {
