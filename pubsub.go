@@ -217,7 +217,6 @@ func (b *bus[T]) subscribe(ctx context.Context, topic string, opts []SubscribeOp
 		return nil, errBusClosed
 	}
 	s.watch(ctx)
-	s.unwatch() // if it has ended already
 	return s, nil
 }
 

@@ -290,18 +290,24 @@ func (s *Subscription[T]) watch(ctx context.Context) {
 	if ctx.Done() == nil {
 		return
 	}
+	stop := context.AfterFunc(ctx, func() { s.kill(contextError(ctx)) })
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.stopWatch = context.AfterFunc(ctx, func() { s.kill(contextError(ctx)) })
+	s.stopWatch = stop
+	s.mu.Unlock()
+	s.unwatch() // if s has ended meanwhile
 }
 
 // unwatch stops what watch began, when the subscription has ended and no
 // goroutine of it is left that the end of ctx would have to stop.
 func (s *Subscription[T]) unwatch() {
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.stopWatch != nil && s.ended.Load() && s.running == 0 {
-		s.stopWatch()
+	stop := s.stopWatch
+	if !s.ended.Load() || s.running > 0 {
+		stop = nil
+	}
+	s.mu.Unlock()
+	if stop != nil {
+		stop() // may call into a Context that is not ours
 	}
 }
 

@@ -113,7 +113,10 @@ func (t *topic[T]) run(after Position) {
 	err = stream.Receive(t.deliver)
 	t.ended.Store(true)
 	t.bus.close(t) // before anybody hears of the end and subscribes anew
-	if err == nil && t.ctx.Err() == nil {
+	switch {
+	case t.ctx.Err() != nil:
+		err = nil // as asked for, whatever the backend calls it
+	case err == nil:
 		err = fmt.Errorf("%w: the backend ended the stream without a reason", ErrUnavailable)
 	}
 	if err != nil {
@@ -174,15 +177,18 @@ func (b *bus[T]) detach(s *Subscription[T]) {
 		b.unshare(t)
 		t.cancel()
 	default:
-		t.linger = time.AfterFunc(b.cfg.linger, func() { b.expire(t) })
+		var timer *time.Timer
+		timer = time.AfterFunc(b.cfg.linger, func() { b.expire(t, &timer) })
+		t.linger = timer
 	}
 }
 
-// expire ends a topic that nobody joined while it lingered.
-func (b *bus[T]) expire(t *topic[T]) {
+// expire ends a topic that nobody joined while it lingered. A timer that fired
+// while it was being stopped is not the topic's any more.
+func (b *bus[T]) expire(t *topic[T], timer **time.Timer) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if t.subscribers == 0 {
+	if t.linger == *timer {
 		b.unshare(t)
 		t.cancel()
 	}
