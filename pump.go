@@ -20,8 +20,9 @@ type pump struct {
 	stop         func()        // kills its subscription
 }
 
-// startPump moves events into ch, until the subscription ends. s.mu is held.
-func startPump[T, E any](s *Subscription[T], ch chan E, messagesOnly bool, into func(send func(E) bool) sink[T]) {
+// startPump reads into to, which sends into ch, until the subscription ends.
+// s.mu is held.
+func startPump[T, E any](s *Subscription[T], ch chan E, messagesOnly bool, to sink[T]) {
 	if s.ended.Load() {
 		close(ch)
 		return
@@ -30,26 +31,28 @@ func startPump[T, E any](s *Subscription[T], ch chan E, messagesOnly bool, into 
 	s.pumps = append(s.pumps, p)
 	s.running++
 	s.topic.bus.pumps.add(p)
-	send := func(e E) bool {
-		select {
-		case ch <- e: // without looking at killed: measured 20 ns less
-			return true
-		default:
-		}
-		select {
-		case ch <- e:
-			return true
-		case <-s.killed:
-			return false
-		}
-	}
 	go func() {
 		defer s.topic.bus.pumps.remove(p)
 		defer s.stopped()
 		defer close(p.done)
 		defer close(ch)
-		_ = s.readInto(into(send), &view[T]{batch: s.batch(), pump: p}, nil) // Err tells
+		_ = s.readInto(to, &view[T]{batch: s.batch(), pump: p}, nil) // Err tells
 	}()
+}
+
+// send waits until e is in ch, or reports false if s was killed.
+func send[T, E any](s *Subscription[T], ch chan E, e E) bool {
+	select {
+	case ch <- e: // without looking at killed: measured 20 ns less
+		return true
+	default:
+	}
+	select {
+	case ch <- e:
+		return true
+	case <-s.killed:
+		return false
+	}
 }
 
 // stopped is told that a pump is done reading.

@@ -81,8 +81,18 @@ func (s *Subscription[T]) C() <-chan Message[T] {
 	defer s.mu.Unlock()
 	if s.channel == nil {
 		s.channel = make(chan Message[T], min(channelSize, s.topic.bus.cfg.buffer))
-		startPump(s, s.channel, true, func(send func(Message[T]) bool) sink[T] {
-			return sink[T]{func(m Message[T], _ error) bool { return send(m) }, func(*note) bool { return true }}
+		ch := s.channel
+		startPump(s, ch, true, sink[T]{
+			message: func(m Message[T], _ error) bool {
+				// Here as well as in send: a call more copies the message twice.
+				select {
+				case ch <- m:
+					return true
+				default:
+					return send(s, ch, m)
+				}
+			},
+			event: func(*note) bool { return true },
 		})
 	}
 	return s.channel
@@ -96,11 +106,10 @@ func (s *Subscription[T]) Events() <-chan Event[T] {
 	defer s.mu.Unlock()
 	if s.events == nil {
 		s.events = make(chan Event[T], min(channelSize, s.topic.bus.cfg.buffer))
-		startPump(s, s.events, false, func(send func(Event[T]) bool) sink[T] {
-			return sink[T]{
-				func(m Message[T], _ error) bool { return send(Event[T]{Message: m}) },
-				func(n *note) bool { return send(eventOf[T](n)) },
-			}
+		ch := s.events
+		startPump(s, ch, false, sink[T]{
+			message: func(m Message[T], _ error) bool { return send(s, ch, Event[T]{Message: m}) },
+			event:   func(n *note) bool { return send(s, ch, eventOf[T](n)) },
 		})
 	}
 	return s.events

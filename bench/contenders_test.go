@@ -17,7 +17,9 @@ var (
 )
 
 func lossless(name string, form shape.Form[[]byte]) shape.Contender[[]byte] {
-	return shape.Bus[[]byte]{Name: name, Codec: codec.Bytes(), Read: form, Policy: pubsub.Block}.Contender()
+	return shape.Bus[[]byte]{Name: name, Codec: codec.Bytes(), Read: form, Policy: pubsub.Block,
+		// As with raw channels, all subscribers get the same bytes.
+		Options: []pubsub.Option{pubsub.ShareDecoded()}}.Contender()
 }
 
 type contenders []shape.Contender[[]byte]
