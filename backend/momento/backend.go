@@ -14,6 +14,11 @@
 //	                the stream could have been resumed
 //	CauseReset      the topic began a new page of numbers
 //
+// The service names the number a topic stands at, but its sources disagree
+// whether that message has passed already. A stream that breaks before its
+// first message resumes at that number: it loses nothing, and may deliver one
+// message that was accepted just before Subscribe.
+//
 // A stream ends by itself only with an error that will not pass: refused
 // credentials, no permission, no such cache, an invalid argument, or the
 // Backend's end.
