@@ -98,6 +98,34 @@ func TestD3JoinPoint(t *testing.T) {
 	})
 }
 
+func TestD4NoDuplicates(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		backend := memory.New(memory.WithHistory(100))
+		bus := pubsub.New(backend, ints{})
+		defer bus.Close()
+		s := subscribe(t, bus, "t")
+		for i := range 10 {
+			publish(t, bus, "t", 3*i)
+			backend.Duplicate(5, "t") // the service sends again what was delivered
+			backend.Disconnect(nil, "t")
+			publish(t, bus, "t", 3*i+1)
+			backend.Reconnect("t") // and replays what was missed
+			publish(t, bus, "t", 3*i+2)
+		}
+		for want := range 30 {
+			e, err := s.Next(t.Context())
+			for err == nil && e.Kind == pubsub.KindState {
+				e, err = s.Next(t.Context())
+			}
+			require.NoError(t, err)
+			require.Equal(t, pubsub.KindMessage, e.Kind, show(e))
+			require.Equal(t, want, e.Message.Value)
+			require.EqualValues(t, want+1, e.Message.Position.Sequence)
+		}
+		require.Zero(t, s.Stats().Lag)
+	})
+}
+
 func TestD5HoleIsReportedInPlace(t *testing.T) {
 	t.Run("overflow", func(t *testing.T) {
 		for _, buffer := range []int{1, 2, 31, 32, 33, 64, 100} {
