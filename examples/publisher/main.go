@@ -22,6 +22,7 @@ import (
 
 	"github.com/topicbus/pubsub"
 	"github.com/topicbus/pubsub/codec"
+	"github.com/topicbus/pubsub/examples/internal/backends"
 )
 
 func main() {
@@ -43,11 +44,11 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		return err
 	}
 	log := slog.New(slog.NewJSONHandler(stderr, nil))
-	backend, closeBackend, err := openBackend(cfg, log)
+	backend, err := cfg.backend.Open(log)
 	if err != nil {
 		return err
 	}
-	defer closeBackend()
+	defer backend.Close()
 	bus := pubsub.New(backend, codec.String(), pubsub.WithLogger(log))
 	defer bus.Close()
 
@@ -96,9 +97,7 @@ func serve(ctx context.Context, listener net.Listener, h http.Handler, log *slog
 
 type config struct {
 	addr    string
-	backend string
-	cache   string
-	local   bool
+	backend backends.Choice
 	maxBody int64
 	token   string // "" admits everybody
 }
@@ -109,9 +108,7 @@ func parseFlags(args []string, stderr io.Writer) (config, error) {
 	flags := flag.NewFlagSet("publisher", flag.ContinueOnError)
 	flags.SetOutput(stderr)
 	flags.StringVar(&cfg.addr, "addr", "127.0.0.1:8080", "`address` to listen on; port 0 takes a free one")
-	flags.StringVar(&cfg.backend, "backend", "memory", "`memory` or momento")
-	flags.StringVar(&cfg.cache, "cache", "", "the Momento cache, by `name` (needs MOMENTO_API_KEY)")
-	flags.BoolVar(&cfg.local, "local", false, "run a Momento server for tests inside this program, no account needed")
+	cfg.backend.Flags(flags)
 	flags.Int64Var(&cfg.maxBody, "max-body", 64<<10, "largest request body, in `bytes`")
 	if err := flags.Parse(args); err != nil {
 		return config{}, err
@@ -122,5 +119,5 @@ func parseFlags(args []string, stderr io.Writer) (config, error) {
 	case cfg.maxBody < 1:
 		return config{}, fmt.Errorf("-max-body %d: must be at least 1", cfg.maxBody)
 	}
-	return cfg, checkBackend(cfg)
+	return cfg, cfg.backend.Check()
 }

@@ -15,6 +15,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"os/signal"
 	"sync"
@@ -23,6 +24,7 @@ import (
 
 	"github.com/topicbus/pubsub"
 	"github.com/topicbus/pubsub/codec"
+	"github.com/topicbus/pubsub/examples/internal/backends"
 )
 
 func main() {
@@ -51,11 +53,11 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
-	backend, closeBackend, err := openBackend(cfg)
+	backend, err := cfg.backend.Open(slog.Default())
 	if err != nil {
 		return err
 	}
-	defer func() { _ = closeBackend() }() // nothing is to be done about it
+	defer backend.Close()
 
 	screen := newScreen(stdout, stderr)
 	published := newTally(len(quotes), screen)
@@ -91,9 +93,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 }
 
 type config struct {
-	backend string
-	cache   string
-	local   bool
+	backend backends.Choice
 	every   time.Duration
 }
 
@@ -101,9 +101,7 @@ func parseFlags(args []string, stderr io.Writer) (config, error) {
 	var cfg config
 	flags := flag.NewFlagSet("quickstart", flag.ContinueOnError)
 	flags.SetOutput(stderr)
-	flags.StringVar(&cfg.backend, "backend", "memory", "`memory` or momento")
-	flags.StringVar(&cfg.cache, "cache", "", "the Momento cache, by `name` (needs MOMENTO_API_KEY)")
-	flags.BoolVar(&cfg.local, "local", false, "run a Momento server for tests inside this program, no account needed")
+	cfg.backend.Flags(flags)
 	flags.DurationVar(&cfg.every, "every", 0, "pause between two quotes (default 2ms, with -cache 250ms: accounts start with 10 operations a second)")
 	if err := flags.Parse(args); err != nil {
 		return config{}, err
@@ -111,20 +109,12 @@ func parseFlags(args []string, stderr io.Writer) (config, error) {
 	switch {
 	case flags.NArg() > 0:
 		return config{}, fmt.Errorf("unexpected argument %q", flags.Arg(0))
-	case cfg.backend != "memory" && cfg.backend != "momento":
-		return config{}, fmt.Errorf("-backend %q: use memory or momento", cfg.backend)
-	case cfg.backend == "memory" && (cfg.cache != "" || cfg.local):
-		return config{}, errors.New("-cache and -local need -backend momento")
-	case cfg.backend == "momento" && cfg.cache == "" && !cfg.local:
-		return config{}, errors.New("-backend momento needs -cache NAME, or -local for a server inside this program")
 	case cfg.every < 0:
 		return config{}, fmt.Errorf("-every %v is negative", cfg.every)
-	case cfg.backend == "momento" && cfg.cache != "" && cfg.local:
-		return config{}, errors.New("-cache and -local exclude each other")
-	case cfg.every == 0 && cfg.cache != "":
+	case cfg.every == 0 && cfg.backend.Cache != "":
 		cfg.every = 250 * time.Millisecond
 	case cfg.every == 0:
 		cfg.every = 2 * time.Millisecond
 	}
-	return cfg, nil
+	return cfg, cfg.backend.Check()
 }

@@ -24,6 +24,7 @@ import (
 
 	"github.com/topicbus/pubsub"
 	"github.com/topicbus/pubsub/codec"
+	"github.com/topicbus/pubsub/examples/internal/backends"
 )
 
 func main() {
@@ -45,11 +46,11 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		return err
 	}
 	log := slog.New(slog.NewTextHandler(stderr, nil))
-	backend, closeBackend, err := openBackend(cfg, log)
+	backend, err := cfg.backend.Open(log)
 	if err != nil {
 		return err
 	}
-	defer closeBackend()
+	defer backend.Close()
 	listener, err := net.Listen("tcp", cfg.addr)
 	if err != nil {
 		return err
@@ -114,9 +115,7 @@ func serve(ctx context.Context, listener net.Listener, backend pubsub.Backend, c
 
 type config struct {
 	addr    string
-	backend string
-	cache   string
-	local   bool
+	backend backends.Choice
 	topics  []string
 	every   time.Duration
 }
@@ -127,9 +126,7 @@ func parseFlags(args []string, stderr io.Writer) (config, error) {
 	flags := flag.NewFlagSet("sse", flag.ContinueOnError)
 	flags.SetOutput(stderr)
 	flags.StringVar(&cfg.addr, "addr", "127.0.0.1:8080", "`address` to listen on; port 0 takes a free one")
-	flags.StringVar(&cfg.backend, "backend", "memory", "`memory` or momento")
-	flags.StringVar(&cfg.cache, "cache", "", "the Momento cache, by `name` (needs MOMENTO_API_KEY)")
-	flags.BoolVar(&cfg.local, "local", false, "run a Momento server for tests inside this program, no account needed")
+	cfg.backend.Flags(flags)
 	flags.StringVar(&topics, "topics", "quotes", "the topics to show, by `name`, separated by commas")
 	flags.DurationVar(&cfg.every, "every", 400*time.Millisecond, "pause between two invented quotes, published to the first topic; 0 leaves publishing to others")
 	if err := flags.Parse(args); err != nil {
@@ -148,5 +145,5 @@ func parseFlags(args []string, stderr io.Writer) (config, error) {
 	case cfg.every < 0:
 		return config{}, fmt.Errorf("-every %v is negative", cfg.every)
 	}
-	return cfg, checkBackend(cfg)
+	return cfg, cfg.backend.Check()
 }

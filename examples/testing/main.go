@@ -28,6 +28,7 @@ import (
 
 	"github.com/topicbus/pubsub"
 	"github.com/topicbus/pubsub/codec"
+	"github.com/topicbus/pubsub/examples/internal/backends"
 )
 
 func main() {
@@ -55,11 +56,11 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		return err
 	}
 	log := slog.New(slog.NewTextHandler(stderr, nil))
-	backend, err := openBackend(cfg, log)
+	backend, err := cfg.backend.Open(log)
 	if err != nil {
 		return err
 	}
-	defer backend.closer()
+	defer backend.Close()
 	bus := pubsub.New(backend, codec.JSON[Price](), pubsub.WithLogger(log))
 	defer bus.Close()
 
@@ -88,7 +89,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 }
 
 // trade makes up changes, and an outage in the middle third.
-func trade(ctx context.Context, exchange *Exchange, service *service, cfg config) (version uint64, err error) {
+func trade(ctx context.Context, exchange *Exchange, service *backends.Service, cfg config) (version uint64, err error) {
 	symbols := []string{"AAPL", "AMZN", "GOOG", "IBM", "MSFT"}
 	for i := range cfg.changes {
 		select {
@@ -96,12 +97,12 @@ func trade(ctx context.Context, exchange *Exchange, service *service, cfg config
 		case <-ctx.Done():
 			return version, nil
 		}
-		if service.fail != nil {
+		if service.Fail != nil {
 			switch i {
 			case cfg.changes / 3:
-				service.fail()
+				service.Fail()
 			case cfg.changes * 2 / 3:
-				if err := service.mend(); err != nil {
+				if err := service.Mend(); err != nil {
 					return version, err
 				}
 			}
@@ -121,9 +122,7 @@ func report(w io.Writer, table *Table) {
 }
 
 type config struct {
-	backend string
-	cache   string
-	local   bool
+	backend backends.Choice
 	changes int
 	every   time.Duration
 }
@@ -132,9 +131,7 @@ func parseFlags(args []string, stderr io.Writer) (config, error) {
 	var cfg config
 	flags := flag.NewFlagSet("testing", flag.ContinueOnError)
 	flags.SetOutput(stderr)
-	flags.StringVar(&cfg.backend, "backend", "memory", "`memory` or momento")
-	flags.StringVar(&cfg.cache, "cache", "", "the Momento cache, by `name` (needs MOMENTO_API_KEY)")
-	flags.BoolVar(&cfg.local, "local", false, "run a Momento server for tests inside this program, no account needed")
+	cfg.backend.Flags(flags)
 	flags.IntVar(&cfg.changes, "changes", 300, "how many changes to make up")
 	flags.DurationVar(&cfg.every, "every", 0, "pause between two changes (default 5ms, with -cache 250ms: accounts start with 10 operations a second)")
 	if err := flags.Parse(args); err != nil {
@@ -147,10 +144,10 @@ func parseFlags(args []string, stderr io.Writer) (config, error) {
 		return config{}, fmt.Errorf("-changes %d: must be at least 3, for an outage in the middle", cfg.changes)
 	case cfg.every < 0:
 		return config{}, fmt.Errorf("-every %v is negative", cfg.every)
-	case cfg.every == 0 && cfg.cache != "":
+	case cfg.every == 0 && cfg.backend.Cache != "":
 		cfg.every = 250 * time.Millisecond
 	case cfg.every == 0:
 		cfg.every = 5 * time.Millisecond
 	}
-	return cfg, checkBackend(cfg)
+	return cfg, cfg.backend.Check()
 }
