@@ -67,10 +67,7 @@ func (b *bus[T]) attach(s *Subscription[T], name string) error {
 		go t.run(s.cfg.after) // not before s is there to read
 	}
 	t.subscribers++
-	if t.linger != nil {
-		t.linger.Stop()
-		t.linger = nil
-	}
+	t.stopLinger()
 	return nil
 }
 
@@ -155,6 +152,11 @@ func (b *bus[T]) unshare(t *topic[T]) {
 	if b.topics[key] == t {
 		delete(b.topics, key)
 	}
+	t.stopLinger()
+}
+
+// stopLinger is for a topic that is needed again, or no more. bus.mu is held.
+func (t *topic[T]) stopLinger() {
 	if t.linger != nil {
 		t.linger.Stop()
 		t.linger = nil
