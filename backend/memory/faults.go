@@ -182,9 +182,8 @@ func (b *Backend) ResetPage(topics ...string) { b.each(topics, (*topic).reset) }
 
 func (t *topic) reset() {
 	t.ended = t.head()
-	t.earlier += t.ended.Sequence
-	t.word.And(flags)
-	t.page++
+	t.earlier.Add(t.ended.Sequence)
+	t.page.Add(1)
 	if t.down != nil {
 		return
 	}
@@ -228,7 +227,7 @@ func (b *Backend) EndStreams(err error, topics ...string) {
 	}
 	b.each(topics, func(t *topic) {
 		t.endAll(err)
-		t.live = nil
+		t.still()
 	})
 }
 

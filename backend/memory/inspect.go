@@ -48,7 +48,7 @@ func (b *Backend) Stats(topic string) Stats {
 	head := t.head()
 	return Stats{
 		Streams:    len(t.streams),
-		Accepted:   t.earlier + head.Sequence,
+		Accepted:   t.earlier.Load() + head.Sequence,
 		Last:       head,
 		Suppressed: t.suppressed,
 	}

@@ -23,12 +23,15 @@ const (
 	over
 )
 
+// deliver is what a pubsub.Stream is given to deliver by.
+type deliver func(context.Context, pubsub.Frame) error
+
 // stream implements pubsub.Stream. The topic's mu guards its fields; deliver
 // is set before it becomes live and stays.
 type stream struct {
 	topic   *topic
 	ctx     context.Context
-	deliver func(context.Context, pubsub.Frame) error
+	deliver deliver
 	wake    chan struct{} // there is something to do for Receive
 	begun   chan struct{} // closed when Receive is called
 

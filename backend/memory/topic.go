@@ -5,27 +5,34 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"github.com/topicbus/pubsub"
 )
 
 // topic is one topic: its numbers, its streams, and the publishers' turn.
+//
+// What the usual publish needs stands first, on one cache line: with many
+// topics, the lines that a message touches are most of its cost.
 type topic struct {
-	name    string
-	backend *Backend
-	void    bool // stands for a topic that nobody listens to; nothing else is set
-	turn
+	word atomic.Uint64 // see held
+	name string
 
-	// Read by who has the turn; written by who has it and mu, or by an op.
-	page uint64
-	live []*stream // the streams, if all are live
+	// Written by who has the turn and mu, or by an op, and word with them.
+	page    atomic.Uint64
+	earlier atomic.Uint64 // how many messages the earlier pages had
+	live    []deliver     // of the streams, if all are live; read in turn only
+	single  [1]deliver    // what live stands in, if there is one
+
+	void    bool // stands for a topic that nobody listens to; only name is set
+	backend *Backend
+	turn
 
 	mu         sync.Mutex
 	streams    []*stream // copied on change
 	log        history
 	down       *outage
 	ended      pubsub.Position // the last one of the page before
-	earlier    uint64          // how many messages the earlier pages had
 	suppressed uint64          // duplicates
 	closed     bool
 	gone       bool // forgotten by the backend
@@ -34,7 +41,8 @@ type topic struct {
 }
 
 func newTopic(b *Backend, name string, page uint64) *topic {
-	t := &topic{name: name, backend: b, page: page, log: history{limit: b.history}}
+	t := &topic{name: name, backend: b, log: history{limit: b.history}}
+	t.page.Store(page)
 	t.word.Store(slow)
 	return t
 }
@@ -42,16 +50,20 @@ func newTopic(b *Backend, name string, page uint64) *topic {
 // publish accepts p and delivers it to every stream.
 //
 // If nothing stands in the way that is: count, deliver, give the turn back.
+//
+// The frame is made before the turn is taken, which fails if it would be wrong
+// by then: passing it on right behind the stores that make it waits for them,
+// which the compare-and-swap does anyway. Measured: 5 ns.
 func (t *topic) publish(ctx context.Context, p pubsub.Payload) error {
 	w := t.word.Load()
+	f := pubsub.Frame{Payload: p, Position: t.at(w + one)}
 	if w&flags != 0 || !t.word.CompareAndSwap(w, w+(one|held)) {
 		return t.publishSlow(ctx, p)
 	}
 	w += one
-	f := pubsub.Frame{Payload: p, Position: pubsub.Position{Page: t.page, Sequence: w >> seqShift}}
 	refused := 0
-	for _, s := range t.live {
-		if s.deliver(ctx, f) != nil {
+	for _, deliver := range t.live {
+		if deliver(ctx, f) != nil {
 			refused++
 		}
 	}
@@ -120,7 +132,7 @@ func (t *topic) accept(p pubsub.Payload) (f pubsub.Frame, streams []*stream, rea
 	ready = t.allLive()
 	if ready && t.log.limit == 0 {
 		// From here on publishers may take the short way.
-		t.live = t.streams
+		t.quicken()
 		t.word.And(^slow)
 	}
 	return f, t.streams, ready, nil
@@ -136,8 +148,26 @@ func (t *topic) allLive() bool {
 }
 
 // head is the position of the newest message. mu is held.
-func (t *topic) head() pubsub.Position {
-	return pubsub.Position{Page: t.page, Sequence: t.word.Load() >> seqShift}
+func (t *topic) head() pubsub.Position { return t.at(t.word.Load()) }
+
+// at is the position of the newest message when the word is w.
+func (t *topic) at(w uint64) pubsub.Position {
+	return pubsub.Position{Page: t.page.Load(), Sequence: w>>seqShift - t.earlier.Load()}
+}
+
+// quicken has publishers deliver to the streams without asking for their
+// state. It is for who has the turn, as is its opposite.
+func (t *topic) quicken() {
+	t.still()
+	for _, s := range t.streams {
+		t.live = append(t.live, s.deliver)
+	}
+}
+
+// still keeps nothing of the streams alive.
+func (t *topic) still() {
+	clear(t.live)
+	t.live = t.single[:0]
 }
 
 // outcome is the error of a publish that some streams did not take. That
@@ -182,7 +212,7 @@ func (t *topic) remove(s *stream) {
 	}
 	t.streams = slices.Delete(slices.Clone(t.streams), i, i+1)
 	t.backend.open.Add(-1)
-	t.doLocked(func() { t.live = nil }) // keeps nothing of s alive
+	t.doLocked(t.still)
 }
 
 // endAll ends all streams with err. mu is held.
@@ -200,7 +230,7 @@ func (t *topic) close() {
 	t.closed = true
 	t.endAll(errClosed)
 	t.ops = nil
-	t.doLocked(func() { t.live = nil })
+	t.doLocked(t.still)
 }
 
 // forget makes a topic that is not in use unusable and returns its page.
@@ -212,5 +242,5 @@ func (t *topic) forget() (page uint64, ok bool) {
 	}
 	t.gone = true
 	t.word.Or(slow)
-	return t.page, true
+	return t.page.Load(), true
 }

@@ -3,11 +3,10 @@ package memory
 import (
 	"context"
 	"slices"
-	"sync/atomic"
 )
 
-// A topic's word holds the number of messages accepted on its page, and with
-// it who may touch the topic. Both in one word make the usual publish cost two
+// A topic's word holds the number of messages accepted so far, and with it who
+// may touch the topic. Both in one word make the usual publish cost two
 // atomic operations, and give Subscribe an exact place in the order without
 // waiting for a publisher.
 const (
@@ -36,9 +35,8 @@ const handOver = 3
 
 // turn lets publishers of one topic in one after the other. It is waited for
 // through channels, so a wait ends with ctx and is durable in a bubble. The
-// topic's mu guards all but word.
+// topic's mu guards it.
 type turn struct {
-	word    atomic.Uint64
 	waiters []*waiter
 	waking  *waiter  // woken, and not back yet
 	ops     []func() // faults that wait for the turn to be free
