@@ -99,8 +99,9 @@ func TestWhatIsOverDoesNotLinger(t *testing.T) {
 // later messages, whose holes it then never heard of, or further back than a
 // blocking ring has room for.
 func TestJoinWhileTheStreamGoesOn(t *testing.T) {
-	tp := &topic[int]{ring: newRing[int]("t", 1, false, true)}
-	r := tp.ring
+	tp := new(topic[int])
+	r := &tp.ring
+	r.init("t", 1, false, true)
 	var stop atomic.Bool
 	var writing sync.WaitGroup
 	writing.Go(func() {

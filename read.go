@@ -60,7 +60,7 @@ func (s *Subscription[T]) readOn(to sink[T], v *view[T], ctx context.Context) (a
 			again, err = s.undecodable(to, v, decoding, fmt.Errorf("%w: Decode panicked: %v", ErrCodec, recover()))
 		}
 	}()
-	ring, codec, decodeOnce := s.topic.ring, s.topic.bus.codec, s.topic.bus.decodeOnce
+	ring, codec, decodeOnce := &s.topic.ring, s.topic.bus.codec, s.topic.bus.decodeOnce
 	received := s.topic.bus.cfg.observer.Received
 	for {
 		c := s.cursor.Load()
@@ -175,7 +175,7 @@ func (s *Subscription[T]) ending() error {
 type ending struct{ err error }
 
 func (s *Subscription[T]) lookLocked(v *view[T]) (*note, *ending) {
-	r := s.topic.ring
+	r := &s.topic.ring
 	for {
 		if s.ended.Load() {
 			return nil, &ending{}
@@ -233,7 +233,7 @@ func (s *Subscription[T]) lookLocked(v *view[T]) (*note, *ending) {
 // nextNote returns a copy of the next note to read, or nil. What the log
 // dropped becomes pending instead, if there is anything to tell of it.
 func (s *Subscription[T]) nextNote() *note {
-	r := s.topic.ring
+	r := &s.topic.ring
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if dropped := r.notes.dropped.mark(); s.read.seq < dropped.seq {
@@ -256,7 +256,7 @@ func (s *Subscription[T]) nextNote() *note {
 // overflow moves the cursor from c past what the ring no longer holds, and
 // makes the report of it pending.
 func (s *Subscription[T]) overflow(c, head uint64) {
-	r := s.topic.ring
+	r := &s.topic.ring
 	to := min(r.oldest(head), s.limit)
 	if s.cfg.policy == Fail {
 		to = head
@@ -334,7 +334,7 @@ func (s *Subscription[T]) release(v *view[T]) {
 
 // sleep waits until there may be something to read. The error is ctx's.
 func (s *Subscription[T]) sleep(v *view[T], ctx context.Context) error {
-	r := s.topic.ring
+	r := &s.topic.ring
 	stirred := func() bool {
 		return r.head.Load() != v.head || r.noted.Load() != v.noted || r.over.Load() != v.over || s.ended.Load()
 	}

@@ -42,19 +42,19 @@ type segment[T any] struct {
 // the same way: the writer marks a segment, then looks at its pins; a reader
 // pins it, then looks at the mark.
 type ring[T any] struct {
+	// Hardly ever written. Apart from head, which readers wait for, and with
+	// it the writer would have to wait for them.
 	capacity uint64
-	topic    string
-	payloads bool                         // segments hold payloads
 	segments []atomic.Pointer[segment[T]] // by index/segmentSize, modulo the length
-
-	// Writer's own.
-	tail *segment[T]
-	room uint64 // a blocking ring may be written up to here without looking
+	tail     *segment[T]                  // the writer's
+	room     uint64                       // the writer's; a blocking ring may be written up to here without looking
 
 	head     atomic.Uint64 // index of the next message
 	noted    atomic.Uint64 // seq of the newest note
 	sleeping atomic.Bool   // sleepers is not empty
 	over     atomic.Bool   // the stream has ended: endErr is set, head is final
+	payloads bool          // segments hold payloads
+	topic    string
 
 	freed chan struct{} // tells the writer of a blocking ring that room was made
 
@@ -66,15 +66,15 @@ type ring[T any] struct {
 	endErr   error
 }
 
-func newRing[T any](topic string, capacity int, payloads, blocking bool) *ring[T] {
+func (r *ring[T]) init(topic string, capacity int, payloads, blocking bool) {
 	// Two segments more than the capacity fills: the one being written, and
 	// the one that the oldest message shares with dropped ones.
 	n := (capacity+segmentSize-1)/segmentSize + 2
-	r := &ring[T]{capacity: uint64(capacity), topic: topic, payloads: payloads, segments: make([]atomic.Pointer[segment[T]], n)}
+	r.segments = make([]atomic.Pointer[segment[T]], n)
+	r.capacity, r.topic, r.payloads = uint64(capacity), topic, payloads
 	if blocking {
 		r.freed = make(chan struct{}, 1)
 	}
-	return r
 }
 
 // tailSegment returns the segment that the next message goes to, and its place

@@ -18,7 +18,7 @@ func fill(r *ring[int], from, to int) {
 
 func TestRingKeepsWhatItOwes(t *testing.T) {
 	for _, capacity := range []int{1, 2, 31, 32, 33, 63, 64, 65, 256, 1000} {
-		r := newRing[int]("t", capacity, false, false)
+		r := newRing(capacity)
 		for n := range 3*capacity + 100 {
 			for i := r.oldest(uint64(n)); i < uint64(n); i++ {
 				seg := r.pin(i)
@@ -36,7 +36,7 @@ func TestRingKeepsWhatItOwes(t *testing.T) {
 }
 
 func TestRingNeverReusesAPinnedSegment(t *testing.T) {
-	r := newRing[int]("t", 32, false, false)
+	r := newRing(32)
 	fill(r, 0, 10)
 	held := r.pin(5)
 	require.NotNil(t, held)
@@ -60,7 +60,7 @@ func allocatedSegments(r *ring[int]) map[*segment[int]]bool {
 }
 
 func TestRingGrowsLazily(t *testing.T) {
-	r := newRing[int]("t", 1000, false, false)
+	r := newRing(1000)
 	require.Empty(t, allocatedSegments(r))
 	fill(r, 0, segmentSize+1)
 	require.Len(t, allocatedSegments(r), 2)
@@ -68,7 +68,7 @@ func TestRingGrowsLazily(t *testing.T) {
 
 func TestRingLocate(t *testing.T) {
 	at := func(n int) Position { return Position{Page: 1, Sequence: uint64(n)} }
-	r := newRing[int]("t", 40, false, false)
+	r := newRing(40)
 	_, ok := r.locate(at(1))
 	require.False(t, ok, "empty")
 	fill(r, 1, 101) // sequence 1 has index 0; the last 40 are 61 to 100
@@ -145,4 +145,10 @@ func TestIsPlain(t *testing.T) {
 	for _, v := range []any{&plain{}, []int{}, map[int]int{}, make(chan int), func() {}, struct{ E error }{}, [1][]int{}} {
 		require.False(t, isPlain(reflect.TypeOf(v)), "%T", v)
 	}
+}
+
+func newRing(capacity int) *ring[int] {
+	r := new(ring[int])
+	r.init("t", capacity, false, false)
+	return r
 }

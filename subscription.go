@@ -223,7 +223,7 @@ func (s *Subscription[T]) Err() error {
 func (s *Subscription[T]) limitNow() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if r := s.topic.ring; s.limit == noLimit {
+	if r := &s.topic.ring; s.limit == noLimit {
 		r.mu.Lock() // no note of a later message slips in
 		s.limit, s.limitRead = r.head.Load(), r.notes.newest.mark()
 		r.mu.Unlock()
