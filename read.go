@@ -14,6 +14,7 @@ type view[T any] struct {
 	batch    uint64 // the longest stretch
 	burst    uint64 // messages read since the reader last slept
 	pump     *pump  // the goroutine that reads, if it is ours
+	kept     bool   // between calls of Next
 
 	// What look saw, to tell whether anything happened since.
 	head, noted uint64
@@ -22,7 +23,7 @@ type view[T any] struct {
 
 // batch is how many messages an uninterrupted reader takes before it looks
 // whether it has fallen behind. It may so be handed up to an eighth of the
-// buffer more than the buffer.
+// buffer more than the buffer. A view that is kept for long may not, see stale.
 func (s *Subscription[T]) batch() uint64 {
 	return min(segmentSize, max(1, s.topic.ring.capacity/8))
 }
@@ -64,7 +65,7 @@ func (s *Subscription[T]) readOn(to sink[T], v *view[T], ctx context.Context) (a
 	received := s.topic.bus.cfg.observer.Received
 	for {
 		c := s.cursor.Load()
-		if c < v.from || c >= v.to || s.ended.Load() {
+		if c < v.from || c >= v.to || s.ended.Load() || v.kept && s.stale(c) {
 			again, err := s.advance(to, v, ctx)
 			if !again {
 				return false, err
@@ -283,6 +284,7 @@ func (s *Subscription[T]) overflow(c, head uint64) {
 	s.missed(read, state, d)
 	if s.cfg.policy == Fail {
 		s.limit, s.limitRead = to, read
+		s.limited.Store(true)
 		s.limitErr = fmt.Errorf("%w: more than %d messages behind", ErrOverflow, r.capacity)
 	}
 }
@@ -320,9 +322,18 @@ func (s *Subscription[T]) unpin(v *view[T]) {
 	v.seg, v.from, v.to = nil, 0, 0
 }
 
+// stale reports whether the ring has moved on from the message at index c.
+func (s *Subscription[T]) stale(c uint64) bool {
+	r := &s.topic.ring
+	return c < r.oldest(r.head.Load())
+}
+
 // release is unpin for a reader that leaves. If it took the last event that
 // was left to read nobody else may come to notice.
 func (s *Subscription[T]) release(v *view[T]) {
+	if v.kept && !s.limited.Load() {
+		return
+	}
 	s.mu.Lock()
 	s.unpin(v)
 	exhausted, err := s.exhausted(), s.limitErr

@@ -29,8 +29,12 @@ type Subscription[T any] struct {
 	cursor   atomic.Uint64 // index of the next message to hand out
 	notifyAt atomic.Uint64 // the writer waits for the cursor to get here
 	ended    atomic.Bool   // reading is over
+	limited  atomic.Bool   // limit is set
 	waiting  atomic.Int32  // readers asleep
 	waiter   waiter
+
+	nexting atomic.Bool // a call of Next has next
+	next    view[T]     // what it left to the following one
 
 	done   chan struct{} // closed when the subscription ended, whyever
 	killed chan struct{} // closed when it ended and nothing more may be handed out
@@ -142,19 +146,25 @@ func (s *Subscription[T]) All() iter.Seq2[Message[T], error] {
 // subscription ends. The end of ctx ends this call only, and loses nothing.
 // After the end of the subscription Next returns what [Subscription.Err]
 // returns, or [ErrClosed] where that is nil.
-func (s *Subscription[T]) Next(ctx context.Context) (Event[T], error) {
+func (s *Subscription[T]) Next(ctx context.Context) (e Event[T], err error) {
 	if ctx == nil {
-		return Event[T]{}, s.fail("receive", errNilContext)
+		return e, s.fail("receive", errNilContext)
 	}
 	if ctx.Err() != nil {
-		return Event[T]{}, s.fail("receive", contextError(ctx))
+		return e, s.fail("receive", contextError(ctx))
 	}
-	var e Event[T]
+	// A view of its own for every call would cost two locks and a pin each:
+	// 65 ns instead of 40. Of parallel calls one has this one.
+	v := &view[T]{batch: 1}
+	if s.nexting.CompareAndSwap(false, true) {
+		defer s.nexting.Store(false)
+		v = &s.next
+	}
 	to := sink[T]{
 		func(m Message[T], _ error) bool { e.Message = m; return false },
 		func(n *note) bool { e = eventOf[T](n); return false },
 	}
-	err := s.readInto(to, &view[T]{batch: 1}, ctx)
+	err = s.readInto(to, v, ctx)
 	return e, err
 }
 
@@ -226,6 +236,7 @@ func (s *Subscription[T]) limitNow() bool {
 	if r := &s.topic.ring; s.limit == noLimit {
 		r.mu.Lock() // no note of a later message slips in
 		s.limit, s.limitRead = r.head.Load(), r.notes.newest.mark()
+		s.limited.Store(true)
 		r.mu.Unlock()
 	}
 	return s.exhausted()
@@ -284,6 +295,7 @@ func (s *Subscription[T]) join(t *topic[T], at uint64) bool {
 		return false
 	}
 	s.topic = t
+	s.next = view[T]{batch: s.batch(), kept: true}
 	s.cursor.Store(at)
 	s.counts.start = at
 	if st := t.stats.snapshot().state; st.State == Reconnecting && !s.cfg.resume {

@@ -372,6 +372,38 @@ func TestOverflowBlock(t *testing.T) {
 	})
 }
 
+// Between calls of Next the subscription keeps its place in the ring. That
+// must not make it forget what was overwritten meanwhile.
+func TestNextSeesAnOverflowBetweenTwoCalls(t *testing.T) {
+	for name, policy := range map[string]pubsub.OverflowPolicy{"DropOldest": pubsub.DropOldest, "Fail": pubsub.Fail} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				bus := pubsub.New(memory.New(), ints{}, pubsub.WithBuffer(64))
+				defer bus.Close()
+				s := subscribe(t, bus, "t", pubsub.Overflow(policy))
+				for n := range 10 {
+					publish(t, bus, "t", n)
+				}
+				require.Equal(t, []string{"0", "1"}, next(t, s, 2))
+				for n := range 64 {
+					publish(t, bus, "t", 10+n)
+				}
+				e, err := s.Next(t.Context())
+				require.NoError(t, err)
+				require.Equal(t, pubsub.KindDiscontinuity, e.Kind)
+				require.Equal(t, uint64(2), e.Discontinuity.After.Sequence)
+				if policy == pubsub.Fail {
+					require.Equal(t, "lost 72 overflow exact", show(e))
+					require.ErrorIs(t, s.Err(), pubsub.ErrOverflow) // without another call
+					return
+				}
+				require.Equal(t, "lost 8 overflow exact", show(e))
+				require.Equal(t, []string{"10", "11"}, next(t, s, 2))
+			})
+		})
+	}
+}
+
 func TestOverflowFail(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		bus := pubsub.New(memory.New(), ints{}, pubsub.WithBuffer(4))
