@@ -101,7 +101,7 @@ func TestWhatIsOverDoesNotLinger(t *testing.T) {
 func TestJoinWhileTheStreamGoesOn(t *testing.T) {
 	tp := new(topic[int])
 	r := &tp.ring
-	r.init("t", 1, false, true)
+	r.init(1, false, true)
 	var stop atomic.Bool
 	var writing sync.WaitGroup
 	writing.Go(func() {

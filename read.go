@@ -63,6 +63,7 @@ func (s *Subscription[T]) readOn(to sink[T], v *view[T], ctx context.Context) (a
 	}()
 	ring, codec, decodeOnce := &s.topic.ring, s.topic.bus.codec, s.topic.bus.decodeOnce
 	received := s.topic.bus.cfg.observer.Received
+	m := Message[T]{Topic: s.topic.name}
 	for {
 		c := s.cursor.Load()
 		if c < v.from || c >= v.to || s.ended.Load() || v.kept && s.stale(c) {
@@ -72,6 +73,13 @@ func (s *Subscription[T]) readOn(to sink[T], v *view[T], ctx context.Context) (a
 			}
 			continue
 		}
+		// Before it is claimed: passing m on right behind the stores that make
+		// it waits for them, which the compare-and-swap does anyway.
+		e := &v.seg.entries[c%segmentSize]
+		m.Publisher, m.Position = v.seg.publisher(c), e.at
+		if decodeOnce {
+			m.Value = e.value
+		}
 		if !s.cursor.CompareAndSwap(c, c+1) {
 			continue
 		}
@@ -79,31 +87,21 @@ func (s *Subscription[T]) readOn(to sink[T], v *view[T], ctx context.Context) (a
 		if s.notifyAt.Load() == c+1 {
 			ring.notifyFreed()
 		}
-		m := &v.seg.messages[c%segmentSize]
-		if decodeOnce {
-			if received != nil {
-				received(m.Topic, m.Position)
+		if !decodeOnce {
+			decoding = c
+			m.Value, err = codec.Decode(v.seg.payloads[c%segmentSize])
+			decoding = noLimit
+			if err != nil {
+				if again, err := s.undecodable(to, v, c, codecError("decode", err)); !again {
+					return false, err
+				}
+				continue
 			}
-			if !to.message(*m, nil) {
-				return false, nil
-			}
-			continue
-		}
-		decoding = c
-		value, err := codec.Decode(v.seg.payloads[c%segmentSize])
-		decoding = noLimit
-		if err != nil {
-			if again, err := s.undecodable(to, v, c, codecError("decode", err)); !again {
-				return false, err
-			}
-			continue
 		}
 		if received != nil {
 			received(m.Topic, m.Position)
 		}
-		own := *m
-		own.Value = value
-		if !to.message(own, nil) {
+		if !to.message(m, nil) {
 			return false, nil
 		}
 	}
@@ -138,7 +136,7 @@ func (s *Subscription[T]) undecodable(to sink[T], v *view[T], i uint64, err erro
 	s.mu.Lock()
 	s.counts.undecodable++
 	s.mu.Unlock()
-	d := undecodable(s.topic.name, v.seg.payloads[i%segmentSize], v.seg.messages[i%segmentSize].Position, err)
+	d := undecodable(s.topic.name, v.seg.payloads[i%segmentSize], v.seg.position(i), err)
 	s.topic.bus.incidents.discontinuity(d)
 	return s.handOut(to, v, &note{kind: KindDiscontinuity, discontinuity: d})
 }
@@ -272,7 +270,7 @@ func (s *Subscription[T]) overflow(c, head uint64) {
 	}
 	if to < head {
 		if seg := r.pin(to); seg != nil {
-			d.Resume = seg.messages[to%segmentSize].Position
+			d.Resume = seg.position(to)
 			seg.pins.Add(-1)
 		}
 	}
@@ -307,7 +305,7 @@ func (s *Subscription[T]) missed(read mark, state *StateChange, d Discontinuity)
 
 // passed notes the position of the message before index i, which is in seg.
 func (s *Subscription[T]) passed(seg *segment[T], i uint64) {
-	s.last, s.lastAt = seg.messages[(i-1)%segmentSize].Position, i
+	s.last, s.lastAt = seg.position(i-1), i
 }
 
 // unpin gives v's segment back. s.mu is held.

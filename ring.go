@@ -17,16 +17,41 @@ const recycled = ^uint64(0)
 // segment is a run of messages. A reader that pinned it may read those below
 // the ring's head at leisure: the writer abandons a pinned segment to the
 // garbage collector where it would otherwise reuse it.
-//
-// Messages stand ready to be handed out, since copying one as a whole costs
-// half of assembling it. Where each subscription decodes for itself they have
-// no value yet, and payloads what it is decoded from.
 type segment[T any] struct {
-	messages [segmentSize]Message[T]
-	payloads []Payload
-	base     atomic.Uint64 // index of the first message
-	pins     atomic.Int64
+	base       atomic.Uint64 // index of the first message
+	pins       atomic.Int64
+	payloads   []Payload // where each subscription decodes for itself
+	publishers atomic.Pointer[[segmentSize]string]
+	entries    [segmentSize]entry[T]
 }
+
+// entry is what the ring keeps of a message: as little as possible, since
+// memory that went cold is most of the cost with many topics. What all
+// messages have in common is put back by who reads.
+type entry[T any] struct {
+	value T // not where payloads are kept
+	at    Position
+}
+
+// publisher returns that of the message with index i. Most backends know none.
+func (seg *segment[T]) publisher(i uint64) string {
+	if p := seg.publishers.Load(); p != nil {
+		return p[i%segmentSize]
+	}
+	return ""
+}
+
+func (seg *segment[T]) setPublisher(i uint64, publisher string) {
+	p := seg.publishers.Load()
+	if p == nil {
+		p = new([segmentSize]string)
+		seg.publishers.Store(p)
+	}
+	p[i%segmentSize] = publisher
+}
+
+// position returns that of the message with index i.
+func (seg *segment[T]) position(i uint64) Position { return seg.entries[i%segmentSize].at }
 
 // ring is the log of a topic's newest messages. One writer appends; any number
 // of readers follow, each with a cursor of its own, which the ring need not
@@ -54,7 +79,6 @@ type ring[T any] struct {
 	sleeping atomic.Bool   // sleepers is not empty
 	over     atomic.Bool   // the stream has ended: endErr is set, head is final
 	payloads bool          // segments hold payloads
-	topic    string
 
 	freed chan struct{} // tells the writer of a blocking ring that room was made
 
@@ -66,25 +90,25 @@ type ring[T any] struct {
 	endErr   error
 }
 
-func (r *ring[T]) init(topic string, capacity int, payloads, blocking bool) {
+func (r *ring[T]) init(capacity int, payloads, blocking bool) {
 	// Two segments more than the capacity fills: the one being written, and
 	// the one that the oldest message shares with dropped ones.
 	n := (capacity+segmentSize-1)/segmentSize + 2
 	r.segments = make([]atomic.Pointer[segment[T]], n)
-	r.capacity, r.topic, r.payloads = uint64(capacity), topic, payloads
+	r.capacity, r.payloads = uint64(capacity), payloads
 	if blocking {
 		r.freed = make(chan struct{}, 1)
 	}
 }
 
-// tailSegment returns the segment that the next message goes to, and its place
-// there, for the writer to fill.
+// tailSegment returns the segment that the next message goes to, and its
+// index, for the writer to fill.
 func (r *ring[T]) tailSegment() (*segment[T], uint64) {
 	i := r.head.Load()
 	if i%segmentSize == 0 {
 		r.extend(i)
 	}
-	return r.tail, i % segmentSize
+	return r.tail, i
 }
 
 // append adds the message in the tailSegment and wakes the sleepers. Writer only.
@@ -107,12 +131,10 @@ func (r *ring[T]) extend(i uint64) {
 		if r.payloads {
 			seg.payloads = make([]Payload, segmentSize)
 		}
-		for i := range seg.messages {
-			seg.messages[i].Topic = r.topic
-		}
 		seg.base.Store(i)
 		place.Store(seg)
 	} else {
+		seg.publishers.Store(nil)
 		seg.base.Store(i)
 	}
 	r.tail = seg
@@ -151,7 +173,7 @@ func (r *ring[T]) locate(p Position) (uint64, bool) {
 		}
 		end := min(head, i-i%segmentSize+segmentSize)
 		for ; i < end; i++ {
-			if seg.messages[i%segmentSize].Position == p {
+			if seg.position(i) == p {
 				seg.pins.Add(-1)
 				return i + 1, true
 			}

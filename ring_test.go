@@ -11,7 +11,7 @@ import (
 func fill(r *ring[int], from, to int) {
 	for i := from; i < to; i++ {
 		seg, k := r.tailSegment()
-		seg.messages[k].Value, seg.messages[k].Position = i, Position{Page: 1, Sequence: uint64(i)}
+		seg.entries[k%segmentSize] = entry[int]{i, Position{Page: 1, Sequence: uint64(i)}}
 		r.append()
 	}
 }
@@ -23,7 +23,7 @@ func TestRingKeepsWhatItOwes(t *testing.T) {
 			for i := r.oldest(uint64(n)); i < uint64(n); i++ {
 				seg := r.pin(i)
 				require.NotNil(t, seg, "capacity %d, head %d, index %d", capacity, n, i)
-				require.Equal(t, int(i), seg.messages[i%segmentSize].Value)
+				require.Equal(t, int(i), seg.entries[i%segmentSize].value)
 				seg.pins.Add(-1)
 			}
 			if n > 300 {
@@ -41,7 +41,7 @@ func TestRingNeverReusesAPinnedSegment(t *testing.T) {
 	held := r.pin(5)
 	require.NotNil(t, held)
 	fill(r, 10, 1000)
-	require.Equal(t, 5, held.messages[5].Value)
+	require.Equal(t, 5, held.entries[5].value)
 	require.Nil(t, r.pin(5), "the ring has moved on")
 	held.pins.Add(-1)
 	before := allocatedSegments(r)
@@ -149,6 +149,6 @@ func TestIsPlain(t *testing.T) {
 
 func newRing(capacity int) *ring[int] {
 	r := new(ring[int])
-	r.init("t", capacity, false, false)
+	r.init(capacity, false, false)
 	return r
 }

@@ -85,7 +85,7 @@ func (b *bus[T]) open(key topicKey, cfg subscribeConfig) *topic[T] {
 		opened:  make(chan struct{}),
 		done:    make(chan struct{}),
 	}
-	t.ring.init(key.name, b.cfg.buffer, !b.decodeOnce, key.block)
+	t.ring.init(b.cfg.buffer, !b.decodeOnce, key.block)
 	t.ctx, t.cancel = context.WithCancel(context.Background())
 	b.listed[t] = struct{}{}
 	if !t.private {
@@ -251,15 +251,16 @@ func (t *topic[T]) message(ctx context.Context, f *Frame) error {
 			return nil
 		}
 	}
-	// Field by field into the ring: a message made here and copied there is
-	// twice the work.
 	seg, i := t.ring.tailSegment()
-	m := &seg.messages[i]
-	m.Publisher, m.Position = f.Publisher, f.Position
+	e := &seg.entries[i%segmentSize]
+	e.at = f.Position
 	if t.bus.decodeOnce {
-		m.Value = value
+		e.value = value
 	} else {
-		seg.payloads[i] = f.Payload
+		seg.payloads[i%segmentSize] = f.Payload
+	}
+	if f.Publisher != "" {
+		seg.setPublisher(i, f.Publisher)
 	}
 	t.ring.append()
 	return nil
