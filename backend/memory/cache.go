@@ -1,14 +1,41 @@
 package memory
 
-import "sync/atomic"
+import (
+	"math/bits"
+	"sync/atomic"
+)
 
 // cache finds the topics of repeated publishes: 5 ns where a sync.Map takes 14
 // to 20. It is direct-mapped, read by every Publish and hardly ever written,
 // so that many publishers and topics do not fight for its lines. What it does
 // not hold is found in Backend.topics.
-type cache [1 << cacheBits]atomic.Pointer[topic]
+type cache struct {
+	table atomic.Pointer[[]atomic.Pointer[topic]] // as long as a power of two
+}
 
-const cacheBits = 10
+// The table has at least four places for each topic, so that few share one,
+// until there are very many.
+const (
+	minCache = 64
+	maxCache = 1 << 16
+)
+
+// fits reports whether the table is large enough for so many topics.
+func (c *cache) fits(topics int) bool {
+	size := len(*c.table.Load())
+	return size >= 4*topics || size == maxCache
+}
+
+// grow begins a larger table, for the caller to fill. A publisher that looks at
+// the old one meanwhile sees what was true when its call began.
+func (c *cache) grow() {
+	size := minCache
+	if old := c.table.Load(); old != nil {
+		size = 4 * len(*old)
+	}
+	table := make([]atomic.Pointer[topic], size)
+	c.table.Store(&table)
+}
 
 func (c *cache) slot(name string) *atomic.Pointer[topic] {
 	// Length, first and last bytes: cheap, and good enough for a cache.
@@ -21,7 +48,9 @@ func (c *cache) slot(name string) *atomic.Pointer[topic] {
 			h = h<<8 ^ uint64(name[i])
 		}
 	}
-	return &c[h*0x9E3779B97F4A7C15>>(64-cacheBits)]
+	table := *c.table.Load()
+	// The upper bits: the lower ones know nothing of the last bytes.
+	return &table[h*0x9E3779B97F4A7C15>>bits.LeadingZeros64(uint64(len(table)-1))]
 }
 
 // load64 compiles to one load.

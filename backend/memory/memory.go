@@ -46,6 +46,7 @@ type Backend struct {
 
 	mu     sync.Mutex // taken before a topic's mu
 	closed bool
+	count  int      // of topics
 	page   uint64   // of topics that are seen for the first time
 	idle   []*topic // oldest first
 	faults faults
@@ -59,6 +60,7 @@ func New(opts ...Option) *Backend {
 	for _, opt := range opts {
 		opt(b)
 	}
+	b.cache.grow()
 	return b
 }
 
@@ -124,6 +126,9 @@ func (b *Backend) lookup(name string) (*topic, error) {
 	if err := checkTopic(name); err != nil {
 		return nil, err
 	}
+	if b.cache.slot(name).Load() != nil {
+		return nil, nil
+	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.closed {
@@ -134,7 +139,7 @@ func (b *Backend) lookup(name string) (*topic, error) {
 	}
 	// Remember that nobody listens, which Subscribe undoes under mu.
 	if slot := b.cache.slot(name); slot.Load() == nil {
-		slot.Store(&topic{name: name, void: true})
+		slot.Store(&topic{name: strings.Clone(name), void: true})
 	}
 	return nil, nil
 }
@@ -158,7 +163,15 @@ func (b *Backend) topic(name string) (*topic, error) {
 	t := newTopic(b, strings.Clone(name), b.page)
 	b.faults.begin(t)
 	b.topics.Store(t.name, t)
-	b.cache.put(t)
+	b.count++
+	if b.cache.fits(b.count) {
+		b.cache.put(t)
+		return t, nil
+	}
+	b.cache.grow()
+	for _, v := range b.topics.Range {
+		b.cache.put(v.(*topic))
+	}
 	return t, nil
 }
 
@@ -211,6 +224,7 @@ func (b *Backend) retire(t *topic) {
 	}
 	b.page = max(b.page, page+1)
 	b.topics.Delete(old.name)
+	b.count--
 	b.cache.drop(old)
 }
 

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -359,4 +361,57 @@ func TestNothingIsKeptForTopicsNobodyListensTo(t *testing.T) {
 		publish(t, b, "a", "y")
 		require.Equal(t, []string{"1/1=y"}, r.log())
 	})
+}
+
+// Whatever the backend remembers in order to publish fast, a stream gets what
+// is published after Subscribe returned: also where nobody listened until then,
+// while others publish, and with more topics than places to remember them in.
+func TestNoTopicIsOverlooked(t *testing.T) {
+	b := memory.New()
+	defer b.Close()
+	const topics = 3000
+	names := make([]string, topics)
+	for i := range names {
+		names[i] = "orders." + strconv.Itoa(i)
+	}
+	stop := make(chan struct{})
+	var others sync.WaitGroup
+	for range 2 {
+		others.Go(func() {
+			for i := 0; ; i++ {
+				select {
+				case <-stop:
+					return
+				default:
+					_ = b.Publish(context.Background(), names[i%topics], pubsub.Payload{})
+				}
+			}
+		})
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	var streams sync.WaitGroup
+	for _, name := range names {
+		publish(t, b, name, "nobody")
+		s, err := b.Subscribe(ctx, name, pubsub.Position{})
+		require.NoError(t, err)
+		came := make(chan struct{})
+		streams.Go(func() {
+			_ = s.Receive(func(_ context.Context, f pubsub.Frame) error {
+				if string(f.Payload.Data) == "after" {
+					close(came)
+				}
+				return nil
+			})
+		})
+		publish(t, b, name, "after")
+		select {
+		case <-came:
+		case <-time.After(10 * time.Second):
+			t.Fatalf("%s was overlooked", name)
+		}
+	}
+	close(stop)
+	others.Wait()
+	cancel()
+	streams.Wait()
 }
