@@ -25,7 +25,7 @@ type config struct {
 // [DefaultBuffer]. The buffer is one ring per topic, shared by the topic's
 // subscriptions and grown as it fills; while a topic has a subscription, the
 // ring keeps the topic's newest n messages reachable, and up to 95 older ones.
-// Subscription.C and Events hold up to 16 (never more than n) messages besides.
+// Subscription.C and Events hold up to 32 (never more than n) messages besides.
 func WithBuffer(n int) Option { return func(c *config) { c.buffer = n } }
 
 // WithLinger keeps a topic's stream open for d after its last subscription

@@ -8,8 +8,9 @@ import (
 )
 
 // channelSize bounds what the channels of C and Events hold besides the ring.
-// Measured: up to 128 is no faster, and at 16 a subscription costs 4 KB less.
-const channelSize = 16
+// Measured: 32 takes a tenth less time than 16, from one subscriber to a
+// hundred; 64 hardly less than 32, for 2 KB more in each subscription.
+const channelSize = 32
 
 // pump is the goroutine behind C or Events. The first call of those starts it,
 // the subscription's end stops it, Close and Bus.Close wait for it.

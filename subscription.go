@@ -76,7 +76,7 @@ func newSubscription[T any](cfg subscribeConfig) *Subscription[T] {
 // discontinuity that has no callback is logged.
 //
 // The first call starts a goroutine that moves messages from the topic's ring
-// into the channel. The channel holds up to 16 messages, never more than the
+// into the channel. The channel holds up to 32 messages, never more than the
 // buffer: a callback may run while messages from before it are still in there,
 // never after a message from behind it was. After Close the channel may still
 // yield what it holds.
