@@ -28,6 +28,9 @@ func (f *failures) next() error {
 		return nil
 	}
 	f.n--
+	if f.err == nil {
+		return fmt.Errorf("memory: made to fail: %w", pubsub.ErrUnavailable)
+	}
 	return f.err
 }
 
@@ -232,7 +235,8 @@ func (b *Backend) EndStreams(err error, topics ...string) {
 }
 
 // FailPublishes fails the next n calls of Publish, to any topic, with err.
-// Their messages are not accepted. 0 takes the fault back.
+// Their messages are not accepted. A nil err stands for ErrUnavailable; an n of
+// 0 takes the fault back.
 func (b *Backend) FailPublishes(n int, err error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -240,8 +244,8 @@ func (b *Backend) FailPublishes(n int, err error) {
 	b.watch()
 }
 
-// FailSubscribes fails the next n calls of Subscribe, to any topic, with err.
-// 0 takes the fault back.
+// FailSubscribes fails the next n calls of Subscribe, to any topic, with err. A
+// nil err stands for ErrUnavailable; an n of 0 takes the fault back.
 func (b *Backend) FailSubscribes(n int, err error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()

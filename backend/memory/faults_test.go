@@ -178,6 +178,8 @@ func TestFailPublishes(t *testing.T) {
 		b.FailPublishes(1, pubsub.ErrUnavailable)
 		b.FailPublishes(0, nil)
 		publish(t, b, "a", "y")
+		b.FailPublishes(1, nil)
+		require.ErrorIs(t, b.Publish(t.Context(), "a", pubsub.Payload{}), pubsub.ErrUnavailable)
 		require.Len(t, b.Published("a"), 2)
 	}, memory.WithHistory(10))
 }
@@ -187,6 +189,9 @@ func TestFailSubscribes(t *testing.T) {
 		b.FailSubscribes(1, pubsub.ErrUnauthenticated)
 		_, err := b.Subscribe(t.Context(), "a", pubsub.Position{})
 		require.ErrorIs(t, err, pubsub.ErrUnauthenticated)
+		b.FailSubscribes(1, nil)
+		_, err = b.Subscribe(t.Context(), "a", pubsub.Position{})
+		require.ErrorIs(t, err, pubsub.ErrUnavailable)
 		open(t, b, "a", pubsub.Position{})
 	})
 }
