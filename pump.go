@@ -23,6 +23,10 @@ type pump struct {
 
 // startPump reads into to, which sends into ch, until the subscription ends.
 // s.mu is held.
+//
+// The goroutine is made to fit into 2 KB of stack, the least there is, as long
+// as the channel has room: with small T, most of what an idle subscription
+// takes is stack. Hence view is not on it, and there is one defer.
 func startPump[T, E any](s *Subscription[T], ch chan E, messagesOnly bool, to sink[T]) {
 	if s.ended.Load() {
 		close(ch)
@@ -32,24 +36,31 @@ func startPump[T, E any](s *Subscription[T], ch chan E, messagesOnly bool, to si
 	s.pumps = append(s.pumps, p)
 	s.running++
 	s.topic.bus.pumps.add(p)
+	v := &view[T]{batch: s.batch(), pump: p}
 	go func() {
-		defer s.topic.bus.pumps.remove(p)
-		defer s.stopped()
-		defer close(p.done)
-		defer close(ch)
-		_ = s.readInto(to, &view[T]{batch: s.batch(), pump: p}, nil) // Err tells
+		defer func() {
+			close(ch)
+			close(p.done)
+			s.stopped()
+			s.topic.bus.pumps.remove(p)
+		}()
+		_ = s.readInto(to, v, nil) // Err tells
 	}()
 }
 
 // send waits until e is in ch, or reports false if s was killed.
-func send[T, E any](s *Subscription[T], ch chan E, e E) bool {
+func send[T, E any](s *Subscription[T], ch chan E, e *E) bool {
 	select {
-	case ch <- e: // without looking at killed: measured 20 ns less
+	case ch <- *e: // without looking at killed: measured 20 ns less
 		return true
 	default:
+		return sendOrEnd(s, ch, e)
 	}
+}
+
+func sendOrEnd[T, E any](s *Subscription[T], ch chan E, e *E) bool {
 	select {
-	case ch <- e:
+	case ch <- *e:
 		return true
 	case <-s.killed:
 		return false

@@ -42,19 +42,22 @@ type sink[T any] struct {
 func (s *Subscription[T]) readInto(to sink[T], v *view[T], ctx context.Context) error {
 	defer s.release(v)
 	for {
-		if again, err := s.readOn(to, v, ctx); !again {
+		if again, err := s.readOn(to, v); !again {
+			return err
+		}
+		if again, err := s.advance(to, v, ctx); !again {
 			return err
 		}
 	}
 }
 
-// readOn is the loop of readInto. It returns true to be called again, which
-// happens after the codec panicked: a defer around each Decode would cost as
-// much as all else here.
+// readOn hands the messages of v to the sink. It returns true when there are no
+// more, and after the codec panicked, which it is there to catch: a defer around
+// each Decode would cost as much as all else here.
 //
 // Claiming a message is a compare-and-swap of the cursor, so readers in
 // parallel need no lock between them.
-func (s *Subscription[T]) readOn(to sink[T], v *view[T], ctx context.Context) (again bool, err error) {
+func (s *Subscription[T]) readOn(to sink[T], v *view[T]) (again bool, err error) {
 	decoding := noLimit // the index of the message that the codec is at
 	defer func() {
 		if decoding != noLimit {
@@ -67,11 +70,7 @@ func (s *Subscription[T]) readOn(to sink[T], v *view[T], ctx context.Context) (a
 	for {
 		c := s.cursor.Load()
 		if c < v.from || c >= v.to || s.ended.Load() || v.kept && s.stale(c) {
-			again, err := s.advance(to, v, ctx)
-			if !again {
-				return false, err
-			}
-			continue
+			return true, nil
 		}
 		// Before it is claimed: passing m on right behind the stores that make
 		// it waits for them, which the compare-and-swap does anyway.
@@ -92,10 +91,7 @@ func (s *Subscription[T]) readOn(to sink[T], v *view[T], ctx context.Context) (a
 			m.Value, err = codec.Decode(v.seg.payloads[c%segmentSize])
 			decoding = noLimit
 			if err != nil {
-				if again, err := s.undecodable(to, v, c, codecError("decode", err)); !again {
-					return false, err
-				}
-				continue
+				return s.undecodable(to, v, c, codecError("decode", err))
 			}
 		}
 		if received != nil {
@@ -343,31 +339,40 @@ func (s *Subscription[T]) release(v *view[T]) {
 
 // sleep waits until there may be something to read. The error is ctx's.
 func (s *Subscription[T]) sleep(v *view[T], ctx context.Context) error {
-	r := &s.topic.ring
-	stirred := func() bool {
-		return r.head.Load() != v.head || r.noted.Load() != v.noted || r.over.Load() != v.over || s.ended.Load()
-	}
 	// In a busy stream the next message is nanoseconds away, a sleep and a
 	// wake-up cost both sides hundreds of them. A reader of single messages
 	// does not linger: a thousand of them would only burn the processor.
 	if v.burst > 1 {
 		v.burst = 0
 		runtime.Gosched()
-		if stirred() {
+		if s.stirred(v) {
 			return nil
 		}
 	}
 	v.burst = 0
-	r.sleep(&s.waiter)
+	s.topic.ring.sleep(&s.waiter)
 	s.waiting.Add(1)
-	defer s.waiting.Add(-1)
-	if stirred() {
-		return nil
-	}
-	if ctx == nil || ctx.Done() == nil {
+	var err error
+	switch {
+	case s.stirred(v):
+	case ctx == nil:
 		<-s.waiter.bell
-		return nil
+	default:
+		err = s.wait(ctx)
 	}
+	s.waiting.Add(-1)
+	return err
+}
+
+// stirred reports whether anything has happened since v was made.
+func (s *Subscription[T]) stirred(v *view[T]) bool {
+	r := &s.topic.ring
+	return r.head.Load() != v.head || r.noted.Load() != v.noted || r.over.Load() != v.over || s.ended.Load()
+}
+
+// wait waits for the bell, or the end of ctx. Apart from sleep, because a
+// select takes stack that a pump has no need of: see startPump.
+func (s *Subscription[T]) wait(ctx context.Context) error {
 	select {
 	case <-s.waiter.bell:
 		return nil

@@ -87,16 +87,8 @@ func (s *Subscription[T]) C() <-chan Message[T] {
 		s.channel = make(chan Message[T], min(channelSize, s.topic.bus.cfg.buffer))
 		ch := s.channel
 		startPump(s, ch, true, sink[T]{
-			message: func(m Message[T], _ error) bool {
-				// Here as well as in send: a call more copies the message twice.
-				select {
-				case ch <- m:
-					return true
-				default:
-					return send(s, ch, m)
-				}
-			},
-			event: func(*note) bool { return true },
+			message: func(m Message[T], _ error) bool { return send(s, ch, &m) },
+			event:   func(*note) bool { return true },
 		})
 	}
 	return s.channel
@@ -112,8 +104,11 @@ func (s *Subscription[T]) Events() <-chan Event[T] {
 		s.events = make(chan Event[T], min(channelSize, s.topic.bus.cfg.buffer))
 		ch := s.events
 		startPump(s, ch, false, sink[T]{
-			message: func(m Message[T], _ error) bool { return send(s, ch, Event[T]{Message: m}) },
-			event:   func(n *note) bool { return send(s, ch, eventOf[T](n)) },
+			message: func(m Message[T], _ error) bool { return send(s, ch, &Event[T]{Message: m}) },
+			event: func(n *note) bool {
+				e := eventOf[T](n)
+				return send(s, ch, &e)
+			},
 		})
 	}
 	return s.events
