@@ -130,8 +130,9 @@ func (t *topic) accept(p pubsub.Payload) (f pubsub.Frame, streams []*stream, rea
 		return f, nil, false, nil
 	}
 	ready = t.allLive()
-	if ready && t.log.limit == 0 {
-		// From here on publishers may take the short way.
+	if ready && t.log.limit == 0 && t.word.Load()&slow != 0 {
+		// From here on publishers may take the short way. Who came here only
+		// because others were publishing finds that arranged.
 		t.quicken()
 		t.word.And(^slow)
 	}
