@@ -23,7 +23,7 @@ type view[T any] struct {
 
 // batch is how many messages an uninterrupted reader takes before it looks
 // whether it has fallen behind. It may so be handed up to an eighth of the
-// buffer more than the buffer. A view that is kept for long may not, see stale.
+// buffer more than the buffer. A view that is kept for long may not, see renew.
 func (s *Subscription[T]) batch() uint64 {
 	return min(segmentSize, max(1, s.topic.ring.capacity/8))
 }
@@ -66,7 +66,7 @@ func (s *Subscription[T]) readOn(to sink[T], v *view[T], ctx context.Context) (a
 	m := Message[T]{Topic: s.topic.name}
 	for {
 		c := s.cursor.Load()
-		if c < v.from || c >= v.to || s.ended.Load() || v.kept && s.stale(c) {
+		if c < v.from || c >= v.to || s.ended.Load() {
 			again, err := s.advance(to, v, ctx)
 			if !again {
 				return false, err
@@ -236,10 +236,7 @@ func (s *Subscription[T]) nextNote() *note {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if dropped := r.notes.dropped.mark(); s.read.seq < dropped.seq {
-		d := Discontinuity{Cause: CauseBackend}
-		if s.lastAt == s.cursor.Load() {
-			d.After = s.last
-		}
+		d := Discontinuity{Cause: CauseBackend, After: s.before(s.cursor.Load())}
 		s.missed(dropped, r.notes.state, d)
 		if len(s.pending) > 0 {
 			return nil
@@ -260,14 +257,12 @@ func (s *Subscription[T]) overflow(c, head uint64) {
 	if s.cfg.policy == Fail {
 		to = head
 	}
+	after := s.before(c)
 	if !s.cursor.CompareAndSwap(c, to) {
 		return
 	}
 	s.counts.skipped += to - c
-	d := Discontinuity{Topic: s.topic.name, Cause: CauseOverflow, Lost: to - c, Exact: true, Err: ErrOverflow}
-	if s.lastAt == c {
-		d.After = s.last
-	}
+	d := Discontinuity{Topic: s.topic.name, Cause: CauseOverflow, After: after, Lost: to - c, Exact: true, Err: ErrOverflow}
 	if to < head {
 		if seg := r.pin(to); seg != nil {
 			d.Resume = seg.position(to)
@@ -320,10 +315,28 @@ func (s *Subscription[T]) unpin(v *view[T]) {
 	v.seg, v.from, v.to = nil, 0, 0
 }
 
-// stale reports whether the ring has moved on from the message at index c.
-func (s *Subscription[T]) stale(c uint64) bool {
-	r := &s.topic.ring
-	return c < r.oldest(r.head.Load())
+// renew gives up a kept view if the ring has moved on from what is next in it.
+// To ask again right behind look would forget what the hole is behind: nothing
+// of the new view was passed yet, and the one before it is gone.
+func (s *Subscription[T]) renew(v *view[T]) {
+	if r := &s.topic.ring; s.cursor.Load() < r.oldest(r.head.Load()) {
+		s.mu.Lock()
+		s.unpin(v)
+		s.mu.Unlock()
+	}
+}
+
+// before returns the position of the message before index c, zero if it is not
+// known. s.mu is held.
+func (s *Subscription[T]) before(c uint64) Position {
+	if s.lastAt != c && s.nexting.CompareAndSwap(false, true) {
+		s.unpin(&s.next) // Next may have left it in the middle
+		s.nexting.Store(false)
+	}
+	if s.lastAt != c {
+		return Position{}
+	}
+	return s.last
 }
 
 // release is unpin for a reader that leaves. If it took the last event that

@@ -159,6 +159,7 @@ func (s *Subscription[T]) Next(ctx context.Context) (e Event[T], err error) {
 	if s.nexting.CompareAndSwap(false, true) {
 		defer s.nexting.Store(false)
 		v = &s.next
+		s.renew(v)
 	}
 	to := sink[T]{
 		func(m Message[T], _ error) bool { e.Message = m; return false },
