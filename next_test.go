@@ -2,10 +2,12 @@ package pubsub_test
 
 import (
 	"context"
+	"runtime"
 	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
+	"weak"
 
 	"github.com/stretchr/testify/require"
 
@@ -83,4 +85,56 @@ func TestNextAlwaysKnowsWhatAHoleIsBehind(t *testing.T) {
 		require.Zero(t, unknown, "buffer %d, %d holes", buffer, holes)
 		require.Zero(t, wrong, "buffer %d, %d holes", buffer, holes)
 	}
+}
+
+type object struct {
+	n    int
+	data [100]byte
+}
+
+// objects makes values whose life can be watched.
+type objects struct{ made *[]weak.Pointer[object] }
+
+func (objects) Encode(o *object) (pubsub.Payload, error) { return ints{}.Encode(o.n) }
+
+func (c objects) Decode(p pubsub.Payload) (*object, error) {
+	n, err := ints{}.Decode(p)
+	o := &object{n: n}
+	*c.made = append(*c.made, weak.Make(o))
+	return o, err
+}
+
+// A subscription that has read all there was holds on to nothing in the ring,
+// however long it is away from Next.
+func TestBetweenCallsOfNextNothingIsKept(t *testing.T) {
+	var made []weak.Pointer[object]
+	bus := pubsub.New(memory.New(), objects{&made}, pubsub.WithBuffer(64), pubsub.ShareDecoded())
+	defer bus.Close()
+	const subscriptions = 10
+	ctx := context.Background()
+	for n := range subscriptions {
+		s := subscribe(t, bus, "t")
+		for range 100 {
+			publish(t, bus, "t", &object{n: n})
+		}
+		for {
+			if e, err := s.Next(ctx); err != nil {
+				t.Fatal(err)
+			} else if s.Stats().Lag == 0 && e.Kind == pubsub.KindMessage {
+				break
+			}
+		}
+	}
+	for n := range 1000 {
+		publish(t, bus, "t", &object{n: n})
+	}
+	runtime.GC()
+	runtime.GC()
+	alive := 0
+	for _, w := range made {
+		if w.Value() != nil {
+			alive++
+		}
+	}
+	require.LessOrEqual(t, alive, 64+95)
 }

@@ -343,6 +343,11 @@ func (s *Subscription[T]) before(c uint64) Position {
 // was left to read nobody else may come to notice.
 func (s *Subscription[T]) release(v *view[T]) {
 	if v.kept && !s.limited.Load() {
+		if v.seg != nil && s.cursor.Load() >= v.to {
+			// Nothing to come back to, and unpin has nothing to note.
+			v.seg.pins.Add(-1)
+			v.seg, v.from, v.to = nil, 0, 0
+		}
 		return
 	}
 	s.mu.Lock()
