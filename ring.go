@@ -134,7 +134,9 @@ func (r *ring[T]) extend(i uint64) {
 		seg.base.Store(i)
 		place.Store(seg)
 	} else {
-		seg.publishers.Store(nil)
+		if p := seg.publishers.Load(); p != nil {
+			clear(p[:])
+		}
 		seg.base.Store(i)
 	}
 	r.tail = seg

@@ -66,6 +66,30 @@ func TestRingGrowsLazily(t *testing.T) {
 	require.Len(t, allocatedSegments(r), 2)
 }
 
+// A publisher is a message's own, though its place is used again.
+func TestRingPublishers(t *testing.T) {
+	r := newRing(32)
+	publishers := func(p string) {
+		for range segmentSize {
+			seg, i := r.tailSegment()
+			if p != "" {
+				seg.setPublisher(i, p)
+			}
+			r.append()
+		}
+	}
+	for range len(r.segments) {
+		publishers("me")
+	}
+	require.Zero(t, testing.AllocsPerRun(100, func() { publishers("me") }), "with every lap of the ring")
+	at := r.head.Load()
+	publishers("")
+	seg := r.pin(at)
+	require.NotNil(t, seg)
+	require.Empty(t, seg.publisher(at))
+	require.Equal(t, "me", r.pin(at-1).publisher(at-1))
+}
+
 func TestRingLocate(t *testing.T) {
 	at := func(n int) Position { return Position{Page: 1, Sequence: uint64(n)} }
 	r := newRing(40)
