@@ -14,7 +14,6 @@ type view[T any] struct {
 	batch    uint64 // the longest stretch
 	burst    uint64 // messages read since the reader last slept
 	pump     *pump  // the goroutine that reads, if it is ours
-	kept     bool   // between calls of Next
 
 	// What look saw, to tell whether anything happened since.
 	head, noted uint64
@@ -23,7 +22,7 @@ type view[T any] struct {
 
 // batch is how many messages an uninterrupted reader takes before it looks
 // whether it has fallen behind. It may so be handed up to an eighth of the
-// buffer more than the buffer. A view that is kept for long may not, see renew.
+// buffer more than the buffer. Next may not, see renew.
 func (s *Subscription[T]) batch() uint64 {
 	return min(segmentSize, max(1, s.topic.ring.capacity/8))
 }
@@ -315,7 +314,7 @@ func (s *Subscription[T]) unpin(v *view[T]) {
 	v.seg, v.from, v.to = nil, 0, 0
 }
 
-// renew gives up a kept view if the ring has moved on from what is next in it.
+// renew gives up what Next kept of its last call if the ring has moved on from what is next in it.
 // To ask again right behind look would forget what the hole is behind: nothing
 // of the new view was passed yet, and the one before it is gone.
 func (s *Subscription[T]) renew(v *view[T]) {
@@ -342,7 +341,7 @@ func (s *Subscription[T]) before(c uint64) Position {
 // release is unpin for a reader that leaves. If it took the last event that
 // was left to read nobody else may come to notice.
 func (s *Subscription[T]) release(v *view[T]) {
-	if v.kept && !s.limited.Load() {
+	if v == &s.next && !s.limited.Load() {
 		if v.seg != nil && s.cursor.Load() >= v.to {
 			// Nothing to come back to, and unpin has nothing to note.
 			v.seg.pins.Add(-1)

@@ -4,6 +4,7 @@ import (
 	"math/rand/v2"
 	"reflect"
 	"testing"
+	"unsafe"
 
 	"github.com/stretchr/testify/require"
 )
@@ -175,4 +176,16 @@ func newRing(capacity int) *ring[int] {
 	r := new(ring[int])
 	r.init(capacity, false, false)
 	return r
+}
+
+// The lines that topic speaks of are cache lines only if it begins at one: an
+// object of up to 512 bytes that is larger than 480 does.
+func TestTopicBeginsAtACacheLine(t *testing.T) {
+	if unsafe.Sizeof(uintptr(0)) != 8 {
+		t.Skip("the layout is made for 64 bits")
+	}
+	var tp topic[string]
+	size := unsafe.Sizeof(tp)
+	require.True(t, 480 < size && size <= 512, size)
+	require.EqualValues(t, 64, unsafe.Offsetof(tp.ring)+unsafe.Offsetof(tp.ring.head))
 }

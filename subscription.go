@@ -296,7 +296,7 @@ func (s *Subscription[T]) join(t *topic[T], at uint64) bool {
 		return false
 	}
 	s.topic = t
-	s.next = view[T]{batch: s.batch(), kept: true}
+	s.next.batch = s.batch()
 	s.cursor.Store(at)
 	s.counts.start = at
 	if st := t.stats.snapshot().state; st.State == Reconnecting && !s.cfg.resume {
