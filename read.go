@@ -235,7 +235,7 @@ func (s *Subscription[T]) nextNote() *note {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if dropped := r.notes.dropped.mark(); s.read.seq < dropped.seq {
-		d := Discontinuity{Cause: CauseBackend, After: s.before(s.cursor.Load())}
+		d := Discontinuity{Cause: CauseBackend, After: s.lastBefore(s.cursor.Load())}
 		s.missed(dropped, r.notes.state, d)
 		if len(s.pending) > 0 {
 			return nil
@@ -256,7 +256,7 @@ func (s *Subscription[T]) overflow(c, head uint64) {
 	if s.cfg.policy == Fail {
 		to = head
 	}
-	after := s.before(c)
+	after := s.lastBefore(c)
 	if !s.cursor.CompareAndSwap(c, to) {
 		return
 	}
@@ -325,9 +325,9 @@ func (s *Subscription[T]) renew(v *view[T]) {
 	}
 }
 
-// before returns the position of the message before index c, zero if it is not
+// lastBefore returns the position of the message before index c, zero if it is not
 // known. s.mu is held.
-func (s *Subscription[T]) before(c uint64) Position {
+func (s *Subscription[T]) lastBefore(c uint64) Position {
 	if s.lastAt != c && s.nexting.CompareAndSwap(false, true) {
 		s.unpin(&s.next) // Next may have left it in the middle
 		s.nexting.Store(false)
