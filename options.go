@@ -24,7 +24,8 @@ type config struct {
 // [OverflowPolicy] applies. It must be at least 1; the default is
 // [DefaultBuffer]. The buffer is one ring per topic, shared by the topic's
 // subscriptions and grown as it fills; while a topic has a subscription, the
-// ring keeps the topic's newest n messages reachable, and up to 95 older ones.
+// ring keeps the topic's newest n messages reachable, and up to 95 older ones; a
+// subscription that stops in the middle of what is queued, up to 32 more.
 // Subscription.C and Events hold up to 32 (never more than n) messages besides.
 func WithBuffer(n int) Option { return func(c *config) { c.buffer = n } }
 

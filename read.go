@@ -14,7 +14,6 @@ type view[T any] struct {
 	batch    uint64 // the longest stretch
 	burst    uint64 // messages read since the reader last slept
 	pump     *pump  // the goroutine that reads, if it is ours
-	kept     bool   // between calls of Next
 
 	// What look saw, to tell whether anything happened since.
 	head, noted uint64
@@ -23,7 +22,7 @@ type view[T any] struct {
 
 // batch is how many messages an uninterrupted reader takes before it looks
 // whether it has fallen behind. It may so be handed up to an eighth of the
-// buffer more than the buffer. A view that is kept for long may not, see stale.
+// buffer more than the buffer. Next may not, see renew.
 func (s *Subscription[T]) batch() uint64 {
 	return min(segmentSize, max(1, s.topic.ring.capacity/8))
 }
@@ -69,7 +68,7 @@ func (s *Subscription[T]) readOn(to sink[T], v *view[T]) (again bool, err error)
 	m := Message[T]{Topic: s.topic.name}
 	for {
 		c := s.cursor.Load()
-		if c < v.from || c >= v.to || s.ended.Load() || v.kept && s.stale(c) {
+		if c < v.from || c >= v.to || s.ended.Load() {
 			return true, nil
 		}
 		// Before it is claimed: passing m on right behind the stores that make
@@ -232,10 +231,7 @@ func (s *Subscription[T]) nextNote() *note {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if dropped := r.notes.dropped.mark(); s.read.seq < dropped.seq {
-		d := Discontinuity{Cause: CauseBackend}
-		if s.lastAt == s.cursor.Load() {
-			d.After = s.last
-		}
+		d := Discontinuity{Cause: CauseBackend, After: s.lastBefore(s.cursor.Load())}
 		s.missed(dropped, r.notes.state, d)
 		if len(s.pending) > 0 {
 			return nil
@@ -256,14 +252,12 @@ func (s *Subscription[T]) overflow(c, head uint64) {
 	if s.cfg.policy == Fail {
 		to = head
 	}
+	after := s.lastBefore(c)
 	if !s.cursor.CompareAndSwap(c, to) {
 		return
 	}
 	s.counts.skipped += to - c
-	d := Discontinuity{Topic: s.topic.name, Cause: CauseOverflow, Lost: to - c, Exact: true, Err: ErrOverflow}
-	if s.lastAt == c {
-		d.After = s.last
-	}
+	d := Discontinuity{Topic: s.topic.name, Cause: CauseOverflow, After: after, Lost: to - c, Exact: true, Err: ErrOverflow}
 	if to < head {
 		if seg := r.pin(to); seg != nil {
 			d.Resume = seg.position(to)
@@ -316,16 +310,39 @@ func (s *Subscription[T]) unpin(v *view[T]) {
 	v.seg, v.from, v.to = nil, 0, 0
 }
 
-// stale reports whether the ring has moved on from the message at index c.
-func (s *Subscription[T]) stale(c uint64) bool {
-	r := &s.topic.ring
-	return c < r.oldest(r.head.Load())
+// renew gives up what Next kept of its last call if the ring has moved on from what is next in it.
+// To ask again right behind look would forget what the hole is behind: nothing
+// of the new view was passed yet, and the one before it is gone.
+func (s *Subscription[T]) renew(v *view[T]) {
+	if r := &s.topic.ring; s.cursor.Load() < r.oldest(r.head.Load()) {
+		s.mu.Lock()
+		s.unpin(v)
+		s.mu.Unlock()
+	}
+}
+
+// lastBefore returns the position of the message before index c, zero if it is not
+// known. s.mu is held.
+func (s *Subscription[T]) lastBefore(c uint64) Position {
+	if s.lastAt != c && s.nexting.CompareAndSwap(false, true) {
+		s.unpin(&s.next) // Next may have left it in the middle
+		s.nexting.Store(false)
+	}
+	if s.lastAt != c {
+		return Position{}
+	}
+	return s.last
 }
 
 // release is unpin for a reader that leaves. If it took the last event that
 // was left to read nobody else may come to notice.
 func (s *Subscription[T]) release(v *view[T]) {
-	if v.kept && !s.limited.Load() {
+	if v == &s.next && !s.limited.Load() {
+		if v.seg != nil && s.cursor.Load() >= v.to {
+			// Nothing to come back to, and unpin has nothing to note.
+			v.seg.pins.Add(-1)
+			v.seg, v.from, v.to = nil, 0, 0
+		}
 		return
 	}
 	s.mu.Lock()

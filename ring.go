@@ -67,8 +67,8 @@ func (seg *segment[T]) position(i uint64) Position { return seg.entries[i%segmen
 // the same way: the writer marks a segment, then looks at its pins; a reader
 // pins it, then looks at the mark.
 type ring[T any] struct {
-	// Hardly ever written. Apart from head, which readers wait for, and with
-	// it the writer would have to wait for them.
+	// Read for every message and hardly ever written, so not on the cache line
+	// of head, which readers keep taking from the writer; see topic.
 	capacity uint64
 	segments []atomic.Pointer[segment[T]] // by index/segmentSize, modulo the length
 	tail     *segment[T]                  // the writer's
@@ -134,7 +134,9 @@ func (r *ring[T]) extend(i uint64) {
 		seg.base.Store(i)
 		place.Store(seg)
 	} else {
-		seg.publishers.Store(nil)
+		if p := seg.publishers.Load(); p != nil {
+			clear(p[:])
+		}
 		seg.base.Store(i)
 	}
 	r.tail = seg

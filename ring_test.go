@@ -4,6 +4,7 @@ import (
 	"math/rand/v2"
 	"reflect"
 	"testing"
+	"unsafe"
 
 	"github.com/stretchr/testify/require"
 )
@@ -64,6 +65,30 @@ func TestRingGrowsLazily(t *testing.T) {
 	require.Empty(t, allocatedSegments(r))
 	fill(r, 0, segmentSize+1)
 	require.Len(t, allocatedSegments(r), 2)
+}
+
+// A publisher is a message's own, though its place is used again.
+func TestRingPublishers(t *testing.T) {
+	r := newRing(32)
+	publishers := func(p string) {
+		for range segmentSize {
+			seg, i := r.tailSegment()
+			if p != "" {
+				seg.setPublisher(i, p)
+			}
+			r.append()
+		}
+	}
+	for range len(r.segments) {
+		publishers("me")
+	}
+	require.Zero(t, testing.AllocsPerRun(100, func() { publishers("me") }), "with every lap of the ring")
+	at := r.head.Load()
+	publishers("")
+	seg := r.pin(at)
+	require.NotNil(t, seg)
+	require.Empty(t, seg.publisher(at))
+	require.Equal(t, "me", r.pin(at-1).publisher(at-1))
 }
 
 func TestRingLocate(t *testing.T) {
@@ -151,4 +176,16 @@ func newRing(capacity int) *ring[int] {
 	r := new(ring[int])
 	r.init(capacity, false, false)
 	return r
+}
+
+// The lines that topic speaks of are cache lines only if it begins at one: an
+// object of up to 512 bytes that is larger than 480 does.
+func TestTopicBeginsAtACacheLine(t *testing.T) {
+	if unsafe.Sizeof(uintptr(0)) != 8 {
+		t.Skip("the layout is made for 64 bits")
+	}
+	var tp topic[string]
+	size := unsafe.Sizeof(tp)
+	require.True(t, 480 < size && size <= 512, size)
+	require.EqualValues(t, 64, unsafe.Offsetof(tp.ring)+unsafe.Offsetof(tp.ring.head))
 }

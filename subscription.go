@@ -154,6 +154,7 @@ func (s *Subscription[T]) Next(ctx context.Context) (e Event[T], err error) {
 	if s.nexting.CompareAndSwap(false, true) {
 		defer s.nexting.Store(false)
 		v = &s.next
+		s.renew(v)
 	}
 	to := sink[T]{
 		func(m Message[T], _ error) bool { e.Message = m; return false },
@@ -290,7 +291,7 @@ func (s *Subscription[T]) join(t *topic[T], at uint64) bool {
 		return false
 	}
 	s.topic = t
-	s.next = view[T]{batch: s.batch(), kept: true}
+	s.next.batch = s.batch()
 	s.cursor.Store(at)
 	s.counts.start = at
 	if st := t.stats.snapshot().state; st.State == Reconnecting && !s.cfg.resume {

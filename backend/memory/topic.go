@@ -18,7 +18,8 @@ type topic struct {
 	word atomic.Uint64 // see held
 	name string
 
-	// Written by who has the turn and mu, or by an op, and word with them.
+	// Written with mu held, by who has the turn or by an op. A publisher reads
+	// page and earlier before it has the turn, see publish.
 	page    atomic.Uint64
 	earlier atomic.Uint64 // how many messages the earlier pages had
 	live    []deliver     // of the streams, if all are live; read in turn only
@@ -52,8 +53,10 @@ func newTopic(b *Backend, name string, page uint64) *topic {
 // If nothing stands in the way that is: count, deliver, give the turn back.
 //
 // The frame is made before the turn is taken, which fails if it would be wrong
-// by then: passing it on right behind the stores that make it waits for them,
-// which the compare-and-swap does anyway. Measured: 5 ns.
+// by then: the word never returns to an earlier value, since it only counts up,
+// and who changes page or earlier sets slow, which is cleared only with a
+// message counted. Passing the frame on right behind the stores that make it
+// waits for them, which the compare-and-swap does anyway. Measured: 5 ns.
 func (t *topic) publish(ctx context.Context, p pubsub.Payload) error {
 	w := t.word.Load()
 	f := pubsub.Frame{Payload: p, Position: t.at(w + one)}
@@ -130,8 +133,9 @@ func (t *topic) accept(p pubsub.Payload) (f pubsub.Frame, streams []*stream, rea
 		return f, nil, false, nil
 	}
 	ready = t.allLive()
-	if ready && t.log.limit == 0 {
-		// From here on publishers may take the short way.
+	if ready && t.log.limit == 0 && t.word.Load()&slow != 0 {
+		// From here on publishers may take the short way. Who came here only
+		// because others were publishing finds that arranged.
 		t.quicken()
 		t.word.And(^slow)
 	}
