@@ -138,3 +138,17 @@ func TestBetweenCallsOfNextNothingIsKept(t *testing.T) {
 	}
 	require.LessOrEqual(t, alive, 64+95)
 }
+
+func TestMaxLagNeverFalls(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		bus := pubsub.New(memory.New(), ints{})
+		defer bus.Close()
+		s := subscribe(t, bus, "t")
+		publish(t, bus, "t", make([]int, 32)...)
+		next(t, s, 1)
+		publish(t, bus, "t", make([]int, 100)...)
+		require.EqualValues(t, 131, s.Stats().MaxLag)
+		next(t, s, 131)
+		require.EqualValues(t, 131, s.Stats().MaxLag)
+	})
+}

@@ -310,8 +310,8 @@ func (s *Subscription[T]) unpin(v *view[T]) {
 	v.seg, v.from, v.to = nil, 0, 0
 }
 
-// renew gives up what Next kept of its last call if the ring has moved on from what is next in it.
-// To ask again right behind look would forget what the hole is behind: nothing
+// renew gives up what Next kept of its last call, if the ring has moved on from
+// it. To ask again right behind look would forget what the hole is behind: nothing
 // of the new view was passed yet, and the one before it is gone.
 func (s *Subscription[T]) renew(v *view[T]) {
 	if r := &s.topic.ring; s.cursor.Load() < r.oldest(r.head.Load()) {
@@ -321,8 +321,8 @@ func (s *Subscription[T]) renew(v *view[T]) {
 	}
 }
 
-// lastBefore returns the position of the message before index c, zero if it is not
-// known. s.mu is held.
+// lastBefore returns the position of the message before index c, zero if it is
+// not known. s.mu is held.
 func (s *Subscription[T]) lastBefore(c uint64) Position {
 	if s.lastAt != c && s.nexting.CompareAndSwap(false, true) {
 		s.unpin(&s.next) // Next may have left it in the middle

@@ -130,20 +130,22 @@ type SubscriptionStats struct {
 	Delivered uint64      // messages handed to the reader; to C and Events counts as such
 	Lost      Losses      // reported to the reader
 	Lag       uint64      // messages waiting in the ring now; those it will report lost included
-	MaxLag    uint64      // the worst lag a read found
+	MaxLag    uint64      // the worst lag found by Stats, or by a reader, who looks every 32 messages or less often
 }
 
 // Stats returns a snapshot of the subscription.
 func (s *Subscription[T]) Stats() SubscriptionStats {
-	c := s.counted()
-	st := SubscriptionStats{Topic: s.topic.name, Policy: s.cfg.policy, State: s.topic.stats.snapshot().state, Delivered: c.delivered, Lost: c.lost, MaxLag: c.maxLag}
+	var lag uint64
 	if !s.ended.Load() {
 		// The cursor first: the head never falls behind it.
 		cursor := s.cursor.Load()
-		st.Lag = s.topic.ring.head.Load() - cursor
-		st.MaxLag = max(st.MaxLag, st.Lag)
+		lag = s.topic.ring.head.Load() - cursor
 	}
-	return st
+	s.mu.Lock()
+	s.counts.maxLag = max(s.counts.maxLag, lag)
+	s.mu.Unlock()
+	c := s.counted()
+	return SubscriptionStats{Topic: s.topic.name, Policy: s.cfg.policy, State: s.topic.stats.snapshot().state, Delivered: c.delivered, Lost: c.lost, Lag: lag, MaxLag: c.maxLag}
 }
 
 // counts is what a subscription counts. delivered follows from the rest.

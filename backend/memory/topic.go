@@ -12,8 +12,8 @@ import (
 
 // topic is one topic: its numbers, its streams, and the publishers' turn.
 //
-// What the usual publish needs stands first, on one cache line: with many
-// topics, the lines that a message touches are most of its cost.
+// What the usual publish needs stands first, and together: with many topics,
+// the cache lines that a message touches are most of its cost.
 type topic struct {
 	word atomic.Uint64 // see held
 	name string

@@ -55,6 +55,7 @@ func TestViewersShareOneStream(t *testing.T) {
 		require.Equal(t, 1, s.Streams(), "%d viewers share what the server receives", len(viewers))
 
 		s.publish(t, 2*buffer)
+		synctest.Wait() // the feed has seen them, too
 		viewers = append(viewers, s.watch(t, "1/5"))
 		synctest.Wait()
 		require.Equal(t, 1, s.Streams(), "a viewer who was away for too long does too")
