@@ -68,6 +68,7 @@ func TestBadInput(t *testing.T) {
 		"nil OnDiscontinuity":      {sub(good(), "t", pubsub.OnDiscontinuity(nil)), pubsub.ErrInvalidArgument, "OnDiscontinuity(nil)"},
 		"nil OnState":              {sub(good(), "t", pubsub.OnState(nil)), pubsub.ErrInvalidArgument, "OnState(nil)"},
 		"nil OnHeartbeat":          {sub(good(), "t", pubsub.OnHeartbeat(nil)), pubsub.ErrInvalidArgument, "OnHeartbeat(nil)"},
+		"Private and Shared":       {sub(good(), "t", pubsub.Private(), pubsub.Shared()), pubsub.ErrInvalidArgument, "exclude each other"},
 		"unknown policy":           {sub(good(), "t", pubsub.Overflow(7)), pubsub.ErrInvalidArgument, "OverflowPolicy(7)"},
 		"no stream":                {sub(pubsub.New[int](refuser{}, ints{}), "t"), pubsub.ErrUnavailable, "no Stream"},
 		"next of a closed one":     {nextError(ended, ctx), pubsub.ErrClosed, "closed"},

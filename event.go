@@ -107,8 +107,8 @@ const (
 	CauseBackend
 	// CauseReset: the backend restarted the topic's numbering.
 	CauseReset
-	// CauseReconnect: messages passed while the stream was down and could not
-	// be fetched again.
+	// CauseReconnect: messages passed while the stream was down, or while one
+	// was away who resumes [Shared], and could not be fetched again.
 	CauseReconnect
 	// CauseDecode: a message arrived that the Codec could not decode.
 	CauseDecode

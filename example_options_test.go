@@ -176,6 +176,31 @@ func ExamplePrivate() {
 	// 2
 }
 
+// A viewer who was away for longer than the buffer reaches is told what it
+// missed, and shares the stream of the others.
+func ExampleShared() {
+	bus := pubsub.New(memory.New(), codec.String(), pubsub.WithBuffer(3))
+	defer bus.Close()
+	mustSubscribe(bus, "orders") // keeps the stream open
+	mustPublish(bus, "orders", "tea", "coffee", "juice", "water", "milk")
+
+	seen := pubsub.Position{Page: 1, Sequence: 1}
+	sub := mustSubscribe(bus, "orders", pubsub.ResumeAfter(seen), pubsub.Shared())
+	for range 2 {
+		e := <-sub.Events()
+		if d := e.Discontinuity; d != nil {
+			fmt.Println(d.Lost, "missed, going on at", d.Resume)
+			continue
+		}
+		fmt.Println(e.Message.Position, e.Message.Value)
+	}
+	fmt.Println(bus.Stats().Streams, "stream")
+	// Output:
+	// 1 missed, going on at 1/3
+	// 1/3 juice
+	// 1 stream
+}
+
 // The buffer is how far a subscription may fall behind.
 func ExampleWithBuffer() {
 	bus := pubsub.New(memory.New(), codec.String(), pubsub.WithBuffer(3))

@@ -9,6 +9,7 @@ import (
 	"runtime"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -208,4 +209,70 @@ func (c *consumer) read(s *pubsub.Subscription[int], form int) {
 			}
 		}
 	}
+}
+
+// TestLawForThoseWhoComeBack checks the same for one who leaves now and then,
+// and comes back to the shared stream with the number it saw last: over all its
+// subscriptions, every number was delivered or reported lost.
+func TestLawForThoseWhoComeBack(t *testing.T) {
+	seed := *lawSeed
+	if seed == 0 {
+		seed = rand.Uint64()
+	}
+	defer func() {
+		if t.Failed() {
+			t.Logf("reproduce with: go test -run TestLawForThoseWhoComeBack -law.seed %d", seed)
+		}
+	}()
+	r := rand.New(rand.NewPCG(seed, 0))
+	for range 60 {
+		synctest.Test(t, func(t *testing.T) {
+			backend := memory.New()
+			bus := pubsub.New(backend, ints{}, pubsub.WithBuffer(1+r.IntN(60)))
+			defer bus.Close()
+			subscribe(t, bus, "t") // keeps the stream open
+			publish(t, bus, "t", 0)
+			last := pubsub.Position{Page: 1, Sequence: 1}
+			for range 30 {
+				s := subscribe(t, bus, "t", pubsub.ResumeAfter(last), pubsub.Shared())
+				for range r.IntN(4) {
+					publish(t, bus, "t", make([]int, r.IntN(40))...)
+					backend.Lose(r.Uint64N(3), "t")
+					last = follow(t, s, last, r.IntN(50))
+				}
+				s.Close()
+				publish(t, bus, "t", make([]int, r.IntN(40))...)
+				backend.Lose(r.Uint64N(3), "t")
+			}
+			s := subscribe(t, bus, "t", pubsub.ResumeAfter(last), pubsub.Shared())
+			publish(t, bus, "t", 0) // a hole is counted when something follows
+			last = follow(t, s, last, 1000)
+			require.Equal(t, backend.Stats("t").Last, last)
+			require.Equal(t, 1, bus.Stats().Streams)
+		})
+	}
+}
+
+// follow reads so many events, if there are, from behind the message at last.
+// It returns the number up to which it knows what became of every message.
+func follow(t *testing.T, s *pubsub.Subscription[int], last pubsub.Position, n int) pubsub.Position {
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	defer cancel()
+	for range n {
+		e, err := s.Next(ctx)
+		if err != nil {
+			require.ErrorIs(t, err, context.DeadlineExceeded)
+			break
+		}
+		switch d := e.Discontinuity; {
+		case e.Kind == pubsub.KindMessage:
+			last.Sequence++
+			require.Equal(t, last, e.Message.Position)
+		case d.Exact:
+			last.Sequence += d.Lost
+		default: // nothing behind last is held: what follows will tell
+			require.Equal(t, last, d.After)
+		}
+	}
+	return last
 }

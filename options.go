@@ -100,6 +100,7 @@ type subscribeConfig struct {
 	resume          bool
 	after           Position
 	private         bool
+	shared          bool
 	onDiscontinuity []func(Discontinuity)
 	onState         []func(StateChange)
 	onHeartbeat     []func()
@@ -137,13 +138,22 @@ func Overflow(p OverflowPolicy) SubscribeOption {
 // present: with what is still at hand of the messages that follow it, and a
 // [Discontinuity] for those that are not. If the topic's stream is open and
 // its buffer still holds p, it is shared; otherwise the subscription gets a
-// stream of its own. A zero p is no position and starts at the present.
+// stream of its own, unless it is [Shared]. A zero p is no position and starts
+// at the present.
 func ResumeAfter(p Position) SubscribeOption {
 	return func(c *subscribeConfig) { c.resume, c.after = !p.IsZero(), p }
 }
 
 // Private gives the subscription a stream of its own.
 func Private() SubscribeOption { return func(c *subscribeConfig) { c.private = true } }
+
+// Shared keeps a subscription that resumes on the topic's shared stream. With
+// [ResumeAfter] it starts with the oldest message that the stream's buffer still
+// holds of those behind the position, or at the present if it holds none; what
+// is missing before that is its first event, a [Discontinuity] of
+// [CauseReconnect]. It is for many who come back at once, where a service
+// limits streams.
+func Shared() SubscribeOption { return func(c *subscribeConfig) { c.shared = true } }
 
 // OnDiscontinuity has f called for each discontinuity. Like all callbacks of
 // a subscription, f runs in the stream's order, on the goroutine that reads

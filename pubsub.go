@@ -314,6 +314,9 @@ func newSubscribeConfig(opts []SubscribeOption) (subscribeConfig, error) {
 	if cfg.policy > Fail {
 		return cfg, fmt.Errorf("%w: Overflow(%v): use DropOldest, Block or Fail", ErrInvalidArgument, cfg.policy)
 	}
+	if cfg.private && cfg.shared {
+		return cfg, fmt.Errorf("%w: Private and Shared exclude each other", ErrInvalidArgument)
+	}
 	for _, f := range cfg.onDiscontinuity {
 		if f == nil {
 			return cfg, fmt.Errorf("%w: OnDiscontinuity(nil)", ErrInvalidArgument)

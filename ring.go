@@ -162,12 +162,12 @@ func (r *ring[T]) oldest(head uint64) uint64 {
 	return head - min(head, r.capacity)
 }
 
-// locate returns the index behind the message at position p. It fails if the
-// ring does not hold that very message: a hole that p stands in is reported as
-// a whole, though who was at p misses only a part of it.
-func (r *ring[T]) locate(p Position) (uint64, bool) {
+// locate returns the index behind the message at position p, if the ring holds
+// that very message. Otherwise it returns the index of the oldest message that
+// it holds of those behind p, and that one's position, zero if there is none.
+func (r *ring[T]) locate(p Position) (i uint64, next Position, held bool) {
 	head := r.head.Load()
-	for i := r.oldest(head); i < head; {
+	for i = r.oldest(head); i < head; {
 		seg := r.pin(i)
 		if seg == nil { // overtaken: the window has moved on
 			i = max(i+1, r.oldest(r.head.Load()))
@@ -175,14 +175,18 @@ func (r *ring[T]) locate(p Position) (uint64, bool) {
 		}
 		end := min(head, i-i%segmentSize+segmentSize)
 		for ; i < end; i++ {
-			if seg.position(i) == p {
+			switch at := seg.position(i); at.Compare(p) {
+			case 0:
 				seg.pins.Add(-1)
-				return i + 1, true
+				return i + 1, Position{}, true
+			case +1:
+				seg.pins.Add(-1)
+				return i, at, false
 			}
 		}
 		seg.pins.Add(-1)
 	}
-	return 0, false
+	return head, Position{}, false
 }
 
 // note adds a rare event behind the newest message. Writer only.

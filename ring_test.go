@@ -94,17 +94,25 @@ func TestRingPublishers(t *testing.T) {
 func TestRingLocate(t *testing.T) {
 	at := func(n int) Position { return Position{Page: 1, Sequence: uint64(n)} }
 	r := newRing(40)
-	_, ok := r.locate(at(1))
+	_, next, ok := r.locate(at(1))
 	require.False(t, ok, "empty")
+	require.Zero(t, next)
 	fill(r, 1, 101) // sequence 1 has index 0; the last 40 are 61 to 100
 	for n := 61; n <= 100; n++ {
-		i, ok := r.locate(at(n))
+		i, _, ok := r.locate(at(n))
 		require.True(t, ok, n)
 		require.EqualValues(t, n, i)
 	}
-	for _, n := range []int{1, 60, 101, 1000} {
-		_, ok := r.locate(at(n))
+	for n, want := range map[int]int{1: 61, 60: 61, 101: 0, 1000: 0} {
+		i, next, ok := r.locate(at(n))
 		require.False(t, ok, n)
+		if want == 0 {
+			require.EqualValues(t, 100, i)
+			require.Zero(t, next)
+			continue
+		}
+		require.EqualValues(t, want-1, i)
+		require.Equal(t, at(want), next)
 	}
 }
 

@@ -272,29 +272,41 @@ func (s *Subscription[T]) stop(err error, now bool) {
 	s.unwatch()
 }
 
-// join places s in t: before the message with index at if s resumes, and at
-// the present otherwise. It fails if s resumes and the holes from there on are
-// not known one by one any more.
+// join places s in t. It fails if t does not have the place, or does not know
+// the holes from there on one by one any more.
 //
 // The present is looked up in the step that makes s a reader. Before it, the
 // writer might go on meanwhile, and s would stand behind notes that it has not
 // read, or further back than a blocking ring has room for.
-func (s *Subscription[T]) join(t *topic[T], at uint64) bool {
+func (s *Subscription[T]) join(t *topic[T], p place) bool {
+	if p.unknown {
+		return false
+	}
 	t.ring.mu.Lock()
 	defer t.ring.mu.Unlock()
+	notes := &t.ring.notes
+	if !p.present && !notes.reaches(p.at) {
+		if !s.cfg.shared {
+			return false
+		}
+		p = t.behindGap(s.cfg.after)
+	}
 	switch {
-	case !s.cfg.resume:
-		at, s.read = t.ring.head.Load(), t.ring.notes.newest.mark()
-	case t.ring.notes.reaches(at):
-		s.read = t.ring.notes.before(at)
+	case p.present:
+		p.at, s.read = t.ring.head.Load(), notes.newest.mark()
+	case p.counted:
+		s.read = notes.before(p.at + 1)
 	default:
-		return false
+		s.read = notes.before(p.at)
+	}
+	if p.gap != nil {
+		s.pending = append(s.pending, note{kind: KindDiscontinuity, discontinuity: p.gap})
 	}
 	s.topic = t
 	s.next.batch = s.batch()
-	s.cursor.Store(at)
-	s.counts.start = at
-	if st := t.stats.snapshot().state; st.State == Reconnecting && !s.cfg.resume {
+	s.cursor.Store(p.at)
+	s.counts.start = p.at
+	if st := t.stats.snapshot().state; st.State == Reconnecting && p.present {
 		// What it joins is an outage; the next it hears may be its end.
 		s.pending = append(s.pending, note{kind: KindState, state: &st})
 	}

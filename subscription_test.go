@@ -472,6 +472,101 @@ func TestResumeAfter(t *testing.T) {
 	})
 }
 
+func TestShared(t *testing.T) {
+	at := func(n int) pubsub.Position { return pubsub.Position{Page: 1, Sequence: uint64(n)} }
+	// What the subscription of one who comes back starts with.
+	for name, c := range map[string]struct {
+		after pubsub.Position
+		opts  []pubsub.SubscribeOption
+		gap   pubsub.Discontinuity
+		first int // the present if 0
+	}{
+		"in the buffer":              {after: at(70), first: 71},
+		"before a hole":              {after: at(79), first: -1}, // see below
+		"in a hole":                  {after: at(81), gap: pubsub.Discontinuity{Resume: at(83), Lost: 1, Exact: true}, first: 83},
+		"at the end of a hole":       {after: at(82), first: 83},
+		"just out of the buffer":     {after: at(60), first: 61},
+		"long ago":                   {after: at(5), gap: pubsub.Discontinuity{Resume: at(61), Lost: 55, Exact: true}, first: 61},
+		"on an earlier page":         {after: pubsub.Position{Sequence: 70}, gap: pubsub.Discontinuity{Resume: at(61)}, first: 61},
+		"at the end":                 {after: at(103)},
+		"of another life":            {after: at(1000)},
+		"with Block, in the buffer":  {after: at(70), opts: []pubsub.SubscribeOption{pubsub.Overflow(pubsub.Block)}},
+		"with Fail, in the buffer":   {after: at(70), opts: []pubsub.SubscribeOption{pubsub.Overflow(pubsub.Fail)}, first: 71},
+		"without ResumeAfter at all": {},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				backend := &script{}
+				bus := pubsub.New(backend, ints{}, pubsub.WithBuffer(40))
+				defer bus.Close()
+				subscribe(t, bus, "t")
+				subscribe(t, bus, "t", pubsub.Overflow(pubsub.Block)) // has a stream apart
+				for n := 1; n <= 103; n++ {
+					switch n {
+					case 80, 81:
+					case 82:
+						backend.stream(0).play(gap(3, true)) // 80 to 82 are missing
+					default:
+						backend.stream(0).play(msg(n))
+					}
+				}
+				for n := 65; n <= 75; n++ {
+					backend.stream(1).play(msg(n))
+				}
+				s := subscribe(t, bus, "t", append(c.opts, pubsub.Shared(), pubsub.ResumeAfter(c.after))...)
+				require.Equal(t, 2, backend.opened())
+				if c.first < 0 {
+					require.Equal(t, []string{"lost 3 backend exact", "83"}, next(t, s, 2), "the stream's own report does")
+					return
+				}
+				if want := c.gap; want != (pubsub.Discontinuity{}) || c.first == 0 && c.after != at(103) && !c.after.IsZero() {
+					e, err := s.Next(t.Context())
+					require.NoError(t, err)
+					want.Topic, want.Cause, want.After = "t", pubsub.CauseReconnect, c.after
+					require.Equal(t, &want, e.Discontinuity)
+				}
+				if c.first == 0 {
+					c.first = 104
+					backend.stream(len(c.opts)).play(msg(104)) // 0, or 1 for Block
+				}
+				require.Equal(t, at(c.first), message(t, s).Position)
+			})
+		})
+	}
+
+	t.Run("the first of its topic", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			backend := &script{}
+			bus := pubsub.New(backend, ints{})
+			defer bus.Close()
+			s := subscribe(t, bus, "t", pubsub.Shared(), pubsub.ResumeAfter(at(7)))
+			second := subscribe(t, bus, "t", pubsub.Shared(), pubsub.ResumeAfter(at(7)))
+			require.Equal(t, []pubsub.Position{{}}, backend.after, "at the present")
+			backend.stream(0).play(msg(10))
+			for _, s := range []*pubsub.Subscription[int]{s, second} {
+				require.Equal(t, []string{"lost 0 reconnect", "10"}, next(t, s, 2))
+			}
+		})
+	})
+
+	t.Run("more holes than are kept", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			backend := &script{}
+			bus := pubsub.New(backend, ints{})
+			defer bus.Close()
+			subscribe(t, bus, "t")
+			backend.stream(0).play(msg(1))
+			for range 600 {
+				backend.stream(0).play(gap(1, true))
+			}
+			s := subscribe(t, bus, "t", pubsub.Shared(), pubsub.ResumeAfter(at(1)))
+			backend.stream(0).play(msg(602))
+			require.Equal(t, []string{"lost 0 reconnect", "602"}, next(t, s, 2))
+			require.Equal(t, 1, backend.opened())
+		})
+	})
+}
+
 func message(t *testing.T, s *pubsub.Subscription[int]) pubsub.Message[int] {
 	t.Helper()
 	e, err := s.Next(t.Context())

@@ -52,27 +52,66 @@ func (b *bus[T]) attach(s *Subscription[T], name string) error {
 	if b.closed.Load() {
 		return errBusClosed
 	}
-	var at uint64 // where s starts, if it resumes
 	t := b.topics[key]
-	switch {
-	case s.cfg.private:
+	if s.cfg.private {
 		t = nil
-	case t == nil:
-	case s.cfg.resume:
-		i, ok := t.ring.locate(s.cfg.after)
-		if !ok || key.block {
-			t = nil // the ring does not reach back that far
-		}
-		at = i
 	}
-	if t == nil || !s.join(t, at) {
+	if t == nil || !s.join(t, t.place(s.cfg)) {
 		t = b.open(key, s.cfg)
-		s.join(t, 0)
-		go t.run(s.cfg.after) // not before s is there to read
+		after := s.cfg.after
+		if !t.private {
+			after = Position{} // others would get what was before their time
+		}
+		s.join(t, t.place(s.cfg))
+		go t.run(after) // not before s is there to read
 	}
 	t.subscribers++
 	t.stopLinger()
 	return nil
+}
+
+// place is where in a topic a subscription starts.
+type place struct {
+	unknown bool // the topic's ring does not have it
+	present bool // otherwise before the message with index at
+	at      uint64
+	counted bool           // gap says what is missing before it, notes need not
+	gap     *Discontinuity // or nil
+}
+
+// place finds where a subscription of that configuration starts in t.
+func (t *topic[T]) place(cfg subscribeConfig) place {
+	if !cfg.resume || t.private { // the stream resumes
+		return place{present: true}
+	}
+	i, next, held := t.ring.locate(cfg.after)
+	switch {
+	case t.block: // nobody has left room for one who starts further back
+		next = Position{}
+	case held:
+		return place{at: i}
+	}
+	switch {
+	case !cfg.shared:
+		// A hole that cfg.after stands in would be reported as a whole, though
+		// who was there misses only a part of it.
+		return place{unknown: true}
+	case next.IsZero():
+		return t.behindGap(cfg.after)
+	}
+	gap := Discontinuity{Topic: t.name, Cause: CauseReconnect, After: cfg.after, Resume: next}
+	if next.Page == cfg.after.Page { // otherwise nobody can count
+		gap.Lost, gap.Exact = next.Sequence-cfg.after.Sequence-1, true
+	}
+	if gap.Exact && gap.Lost == 0 {
+		return place{at: i, counted: true}
+	}
+	return place{at: i, counted: true, gap: &gap}
+}
+
+// behindGap is the present, for a subscription that comes from position after.
+func (t *topic[T]) behindGap(after Position) place {
+	return place{present: true, gap: &Discontinuity{Topic: t.name, Cause: CauseReconnect, After: after}}
 }
 
 // open makes a topic, for the caller to run. b.mu is held.
@@ -81,7 +120,7 @@ func (b *bus[T]) open(key topicKey, cfg subscribeConfig) *topic[T] {
 		bus:     b,
 		name:    key.name,
 		block:   key.block,
-		private: cfg.private || cfg.resume,
+		private: cfg.private || cfg.resume && !cfg.shared,
 		opened:  make(chan struct{}),
 		done:    make(chan struct{}),
 	}

@@ -43,7 +43,7 @@ func events(feeds map[string]*feed) http.HandlerFunc {
 			return
 		}
 		// r's context ends when the viewer leaves or the program ends.
-		sub, gap, err := f.view(r.Context(), lastSeen(r))
+		sub, err := f.view(r.Context(), lastSeen(r))
 		if err != nil {
 			w.Header().Set("Retry-After", "2")
 			http.Error(w, "the topic is not available now", http.StatusServiceUnavailable)
@@ -60,9 +60,6 @@ func events(feeds map[string]*feed) http.HandlerFunc {
 		// back in the same moment.
 		fmt.Fprintf(&v.out, "retry: %d\n\n", 1000+rand.IntN(2000))
 		v.state(sub.Stats().State) // which may have changed before the viewer came
-		if gap != nil {
-			v.gap(gap)
-		}
 		if v.flush() == nil {
 			v.follow(sub.Events())
 		}
