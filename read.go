@@ -41,8 +41,10 @@ type sink[T any] struct {
 func (s *Subscription[T]) readInto(to sink[T], v *view[T], ctx context.Context) error {
 	defer s.release(v)
 	for {
-		if again, err := s.readOn(to, v); !again {
-			return err
+		if v.from < v.to {
+			if again, err := s.readOn(to, v); !again {
+				return err
+			}
 		}
 		if again, err := s.advance(to, v, ctx); !again {
 			return err
