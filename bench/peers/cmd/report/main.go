@@ -85,17 +85,21 @@ type part struct {
 }
 
 // parts gives rows that need it more time than the others: quantiles need
-// many messages, and who polls every 250 ms needs a few of those.
+// many messages, the buffers of a thousand topics must have been filled once
+// where they grow as they fill, and who polls every 250 ms needs a few of those.
 func (r *report) parts(bench, peers *rounds.Binary) []part {
 	const (
 		short, long = 100 * time.Millisecond, time.Second
 		polling     = "^Benchmark(FanOut|Unloaded)$/.*/mempubsub|^BenchmarkTopics$/.*/.*/.*/mempubsub"
+		topics      = "^BenchmarkTopics$"
 	)
 	return []part{
-		{bench, rounds.Selection{Bench: ".", Skip: "Paced|Recovery", Time: short}, r.Bench, 1},
+		{bench, rounds.Selection{Bench: ".", Skip: "Paced|Recovery|" + topics, Time: short}, r.Bench, 1},
+		{bench, rounds.Selection{Bench: topics, Time: long}, r.Bench, 1},
 		{bench, rounds.Selection{Bench: "Paced", Time: 4 * short}, r.Bench, 1},
 		{bench, rounds.Selection{Bench: "Recovery", Time: time.Millisecond}, r.Bench, 1},
-		{peers, rounds.Selection{Bench: ".", Skip: polling, Time: short}, r.Peers, 1},
+		{peers, rounds.Selection{Bench: ".", Skip: polling + "|" + topics, Time: short}, r.Peers, 1},
+		{peers, rounds.Selection{Bench: topics, Skip: polling, Time: long}, r.Peers, 1},
 		{peers, rounds.Selection{Bench: polling, Time: long}, r.Peers, 3},
 	}
 }
