@@ -55,8 +55,8 @@ func (seg *segment[T]) position(i uint64) Position { return seg.entries[i%segmen
 
 // ring is the log of a topic's newest messages. One writer appends; any number
 // of readers follow, each with a cursor of its own, which the ring need not
-// know in order to append: a publish costs writing one message and waking those who
-// sleep, however many lag behind.
+// know in order to append: a publish costs writing one message and waking
+// those who sleep, however many lag behind.
 //
 // A message's index counts the messages before it. What is rare (gaps, states,
 // heartbeats) stands in notes, between the messages, so that it never pushes a
