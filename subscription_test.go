@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -748,6 +749,49 @@ func TestCallbacks(t *testing.T) {
 			})
 		}
 	})
+}
+
+// The Fatal and FailNow of a test, called where they should not be, are a
+// runtime.Goexit: the channel is closed, so the subscription has to be over.
+func TestGoexitOfThePumpEndsTheSubscription(t *testing.T) {
+	for name, frame := range map[string]pubsub.Frame{"callback": gap(1, true), "codec": text("exit")} {
+		for _, form := range []string{"C", "Events"} {
+			t.Run(name+", "+form, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					backend := &script{}
+					bus := pubsub.New(backend, exiting{})
+					defer bus.Close()
+					var opts []pubsub.SubscribeOption
+					if name == "callback" {
+						opts = append(opts, pubsub.OnDiscontinuity(func(pubsub.Discontinuity) { runtime.Goexit() }))
+					}
+					s := subscribe(t, bus, "t", opts...)
+					if form == "C" {
+						s.C()
+					} else {
+						s.Events()
+					}
+					backend.stream(0).play(frame)
+					synctest.Wait()
+					for range s.C() {
+					}
+					for range s.Events() {
+					}
+					require.Error(t, s.Err())
+					require.NoError(t, s.Drain(t.Context()))
+					require.Zero(t, bus.Stats().Subscriptions)
+				})
+			})
+		}
+	}
+}
+
+// exiting is a codec that ends the goroutine it is called on.
+type exiting struct{ boxed }
+
+func (exiting) Decode(p pubsub.Payload) (*int, error) {
+	runtime.Goexit()
+	return nil, nil
 }
 
 func TestPanicOfTheReaderPasses(t *testing.T) {
