@@ -22,8 +22,9 @@ type note struct {
 // noteLog keeps the newest notes of a topic.
 type noteLog struct {
 	list    []note
-	newest  note // its totals are the log's
-	dropped note // the newest note that was dropped, for its totals
+	newest  note   // its totals are the log's
+	dropped note   // the newest note that was dropped, for its totals
+	whole   uint64 // no hole was dropped that stands before a message from this index on
 	state   *StateChange
 }
 
@@ -44,6 +45,9 @@ func (l *noteLog) add(n note) uint64 {
 	if len(l.list) == 2*maxNotes {
 		for _, old := range l.list[:maxNotes] {
 			l.dropped = old
+			if old.discontinuity != nil {
+				l.whole = old.at + 1
+			}
 			if old.state != nil {
 				l.state = old.state
 			}
@@ -78,10 +82,10 @@ func (l *noteLog) before(i uint64) mark {
 	return l.list[k-1].mark()
 }
 
-// reaches reports whether the log holds all notes from index i on.
-func (l *noteLog) reaches(i uint64) bool {
-	return l.dropped.seq == 0 || l.dropped.at < i
-}
+// reaches reports whether the log holds all holes from index i on. Of what else
+// was dropped nobody who was away need hear: a slow topic has a heartbeat for
+// every message, and would else reach back less far than its ring.
+func (l *noteLog) reaches(i uint64) bool { return l.whole <= i }
 
 // skip moves from m past all notes that stand before the message with index i,
 // and returns the new mark and the last state among those skipped.

@@ -1,6 +1,7 @@
 package pubsub
 
 import (
+	"errors"
 	"maps"
 	"slices"
 	"sync"
@@ -21,6 +22,10 @@ type pump struct {
 	stop         func()        // kills its subscription
 }
 
+// errExited ends a subscription whose callback, or codec, called
+// [runtime.Goexit], as the Fatal and FailNow of a test do.
+var errExited = errors.New("a callback or the codec ended the goroutine that reads")
+
 // startPump reads into to, which sends into ch, until the subscription ends.
 // s.mu is held.
 //
@@ -39,6 +44,7 @@ func startPump[T, E any](s *Subscription[T], ch chan E, messagesOnly bool, to si
 	v := &view[T]{batch: s.batch(), pump: p}
 	go func() {
 		defer func() {
+			s.finish(errExited) // if it has not ended: nobody reads it any more
 			close(ch)
 			close(p.done)
 			s.stopped()

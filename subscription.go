@@ -306,6 +306,7 @@ func (s *Subscription[T]) join(t *topic[T], p place) bool {
 	s.next.batch = s.batch()
 	s.cursor.Store(p.at)
 	s.counts.start = p.at
+	s.last, s.lastAt = p.last, p.at
 	if st := t.stats.snapshot().state; st.State == Reconnecting && p.present {
 		// What it joins is an outage; the next it hears may be its end.
 		s.pending = append(s.pending, note{kind: KindState, state: &st})

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -565,6 +566,55 @@ func TestShared(t *testing.T) {
 			require.Equal(t, 1, backend.opened())
 		})
 	})
+	t.Run("more heartbeats than are kept", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			backend := &script{}
+			bus := pubsub.New(backend, ints{}, pubsub.WithBuffer(1024))
+			defer bus.Close()
+			subscribe(t, bus, "t")
+			for n := 1; n <= 1000; n++ {
+				if n != 400 {
+					backend.stream(0).play(msg(n), heartbeat())
+				} else {
+					backend.stream(0).play(gap(1, true))
+				}
+			}
+			for after, want := range map[int]string{300: "lost 0 reconnect", 399: "lost 0 reconnect", 401: "402"} {
+				s := subscribe(t, bus, "t", pubsub.Shared(), pubsub.ResumeAfter(at(after)))
+				require.Equal(t, []string{want}, next(t, s, 1), "after %d", after)
+			}
+			require.Equal(t, []string{"402"}, next(t, subscribe(t, bus, "t", pubsub.ResumeAfter(at(401))), 1))
+			require.Equal(t, 1, backend.opened())
+		})
+	})
+
+	// An overflow before the first message is behind where the subscription began.
+	t.Run("and overtaken at once", func(t *testing.T) {
+		for after, last := range map[int]int{5: 60, 60: 60, 70: 70} {
+			synctest.Test(t, func(t *testing.T) {
+				backend := &script{}
+				bus := pubsub.New(backend, ints{}, pubsub.WithBuffer(40))
+				defer bus.Close()
+				subscribe(t, bus, "t")
+				for n := 1; n <= 100; n++ {
+					backend.stream(0).play(msg(n))
+				}
+				s := subscribe(t, bus, "t", pubsub.Shared(), pubsub.ResumeAfter(at(after)))
+				for n := 101; n <= 150; n++ {
+					backend.stream(0).play(msg(n))
+				}
+				if after != last {
+					require.Equal(t, []string{"lost 55 reconnect exact"}, next(t, s, 1))
+				}
+				e, err := s.Next(t.Context())
+				require.NoError(t, err)
+				require.Equal(t, &pubsub.Discontinuity{
+					Topic: "t", Cause: pubsub.CauseOverflow, After: at(last), Resume: at(111),
+					Lost: uint64(110 - last), Exact: true, Err: pubsub.ErrOverflow,
+				}, e.Discontinuity)
+			})
+		}
+	})
 }
 
 func message(t *testing.T, s *pubsub.Subscription[int]) pubsub.Message[int] {
@@ -748,6 +798,49 @@ func TestCallbacks(t *testing.T) {
 			})
 		}
 	})
+}
+
+// The Fatal and FailNow of a test, called where they should not be, are a
+// runtime.Goexit: the channel is closed, so the subscription has to be over.
+func TestGoexitOfThePumpEndsTheSubscription(t *testing.T) {
+	for name, frame := range map[string]pubsub.Frame{"callback": gap(1, true), "codec": text("exit")} {
+		for _, form := range []string{"C", "Events"} {
+			t.Run(name+", "+form, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					backend := &script{}
+					bus := pubsub.New(backend, exiting{})
+					defer bus.Close()
+					var opts []pubsub.SubscribeOption
+					if name == "callback" {
+						opts = append(opts, pubsub.OnDiscontinuity(func(pubsub.Discontinuity) { runtime.Goexit() }))
+					}
+					s := subscribe(t, bus, "t", opts...)
+					if form == "C" {
+						s.C()
+					} else {
+						s.Events()
+					}
+					backend.stream(0).play(frame)
+					synctest.Wait()
+					for range s.C() {
+					}
+					for range s.Events() {
+					}
+					require.Error(t, s.Err())
+					require.NoError(t, s.Drain(t.Context()))
+					require.Zero(t, bus.Stats().Subscriptions)
+				})
+			})
+		}
+	}
+}
+
+// exiting is a codec that ends the goroutine it is called on.
+type exiting struct{ boxed }
+
+func (exiting) Decode(p pubsub.Payload) (*int, error) {
+	runtime.Goexit()
+	return nil, nil
 }
 
 func TestPanicOfTheReaderPasses(t *testing.T) {

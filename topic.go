@@ -75,6 +75,7 @@ type place struct {
 	unknown bool // the topic's ring does not have it
 	present bool // otherwise before the message with index at
 	at      uint64
+	last    Position       // of the message before it, where known
 	counted bool           // gap says what is missing before it, notes need not
 	gap     *Discontinuity // or nil
 }
@@ -89,7 +90,7 @@ func (t *topic[T]) place(cfg subscribeConfig) place {
 	case t.block: // nobody has left room for one who starts further back
 		next = Position{}
 	case held:
-		return place{at: i}
+		return place{at: i, last: cfg.after}
 	}
 	switch {
 	case !cfg.shared:
@@ -104,9 +105,9 @@ func (t *topic[T]) place(cfg subscribeConfig) place {
 		gap.Lost, gap.Exact = next.Sequence-cfg.after.Sequence-1, true
 	}
 	if gap.Exact && gap.Lost == 0 {
-		return place{at: i, counted: true}
+		return place{at: i, last: cfg.after, counted: true}
 	}
-	return place{at: i, counted: true, gap: &gap}
+	return place{at: i, last: before(next), counted: true, gap: &gap}
 }
 
 // behindGap is the present, for a subscription that comes from position after.
