@@ -136,10 +136,10 @@ func Overflow(p OverflowPolicy) SubscribeOption {
 
 // ResumeAfter starts the subscription behind position p in place of the
 // present: with what is still at hand of the messages that follow it, and a
-// [Discontinuity] for those that are not. If the topic's stream is open and
-// its buffer still holds p, it is shared; otherwise the subscription gets a
-// stream of its own, unless it is [Shared]. A zero p is no position and starts
-// at the present.
+// [Discontinuity] for those that are not. If the topic's shared stream is open
+// and its buffer still holds the message at p, and the policy is not [Block],
+// the subscription joins it; otherwise it gets a stream of its own, unless it is
+// [Shared]. A zero p is no position and starts at the present.
 func ResumeAfter(p Position) SubscribeOption {
 	return func(c *subscribeConfig) { c.resume, c.after = !p.IsZero(), p }
 }
@@ -147,12 +147,18 @@ func ResumeAfter(p Position) SubscribeOption {
 // Private gives the subscription a stream of its own.
 func Private() SubscribeOption { return func(c *subscribeConfig) { c.private = true } }
 
-// Shared keeps a subscription that resumes on the topic's shared stream. With
-// [ResumeAfter] it starts with the oldest message that the stream's buffer still
-// holds of those behind the position, or at the present if it holds none; what
-// is missing before that is its first event, a [Discontinuity] of
-// [CauseReconnect]. It is for many who come back at once, where a service
-// limits streams.
+// Shared keeps a subscription that resumes on the topic's shared stream; the
+// backend is not asked for what was missed. With [ResumeAfter] it starts with
+// the oldest message that the stream's buffer still holds of those behind the
+// position. It starts at the present if there are none, under [Block], and if
+// the stream had more holes since than the topic remembers. What is missing
+// before that is its first event, a [Discontinuity] of [CauseReconnect]; it has
+// a count if it goes on within a page. Shared is for many who come back at once,
+// where a service limits streams.
+//
+// A position that the stream has not come to, such as one from another process
+// that was ahead, is like one of another life of the topic: what follows may
+// have been seen before.
 func Shared() SubscribeOption { return func(c *subscribeConfig) { c.shared = true } }
 
 // OnDiscontinuity has f called for each discontinuity. Like all callbacks of

@@ -87,27 +87,24 @@ func (t *topic[T]) place(cfg subscribeConfig) place {
 	}
 	i, next, held := t.ring.locate(cfg.after)
 	switch {
-	case t.block: // nobody has left room for one who starts further back
-		next = Position{}
-	case held:
+	case held && !t.block:
 		return place{at: i, last: cfg.after}
-	}
-	switch {
 	case !cfg.shared:
 		// A hole that cfg.after stands in would be reported as a whole, though
 		// who was there misses only a part of it.
 		return place{unknown: true}
-	case next.IsZero():
+	case next.IsZero(), t.block: // which has no room for who starts further back
 		return t.behindGap(cfg.after)
 	}
 	gap := Discontinuity{Topic: t.name, Cause: CauseReconnect, After: cfg.after, Resume: next}
 	if next.Page == cfg.after.Page { // otherwise nobody can count
 		gap.Lost, gap.Exact = next.Sequence-cfg.after.Sequence-1, true
 	}
-	if gap.Exact && gap.Lost == 0 {
-		return place{at: i, last: cfg.after, counted: true}
+	p := place{at: i, last: before(next), counted: true}
+	if gap.Lost > 0 || !gap.Exact {
+		p.gap = &gap
 	}
-	return place{at: i, last: before(next), counted: true, gap: &gap}
+	return p
 }
 
 // behindGap is the present, for a subscription that comes from position after.
