@@ -81,15 +81,14 @@ func TestNextAlwaysKnowsWhatAHoleIsBehind(t *testing.T) {
 		close(stop)
 		publishing.Wait()
 		require.NoError(t, bus.Close())
-		t.Log(buffer, holes, unknown, wrong)
 		require.Zero(t, unknown, "buffer %d, %d holes", buffer, holes)
 		require.Zero(t, wrong, "buffer %d, %d holes", buffer, holes)
 	}
 }
 
 type object struct {
-	n    int
-	data [100]byte
+	n int
+	_ [100]byte
 }
 
 // objects makes values whose life can be watched.
