@@ -93,6 +93,9 @@ func (r *recovery) wait(ctx context.Context, policy backoff.BackOff, limited boo
 // sleep waits for d or until early is closed, and reports whether ctx still
 // lives.
 func sleep(ctx context.Context, d time.Duration, early <-chan struct{}) bool {
+	if d <= 0 {
+		return ctx.Err() == nil
+	}
 	t := time.NewTimer(d)
 	defer t.Stop()
 	select {
