@@ -308,6 +308,11 @@ func (s *Subscription[T]) unpin(v *view[T]) {
 	if c := s.cursor.Load(); v.from < c && c < v.to {
 		s.passed(v.seg, c) // left in the middle
 	}
+	v.drop()
+}
+
+// drop gives the segment of a view that has one back.
+func (v *view[T]) drop() {
 	v.seg.pins.Add(-1)
 	v.seg, v.from, v.to = nil, 0, 0
 }
@@ -341,9 +346,7 @@ func (s *Subscription[T]) lastBefore(c uint64) Position {
 func (s *Subscription[T]) release(v *view[T]) {
 	if v == &s.next && !s.limited.Load() {
 		if v.seg != nil && s.cursor.Load() >= v.to {
-			// Nothing to come back to, and unpin has nothing to note.
-			v.seg.pins.Add(-1)
-			v.seg, v.from, v.to = nil, 0, 0
+			v.drop() // nothing to come back to, and unpin has nothing to note
 		}
 		return
 	}
