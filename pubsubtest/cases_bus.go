@@ -297,13 +297,7 @@ func busCases() []testCase {
 			if err := canceled.ends("the end of ctx"); !errors.Is(err, context.Canceled) {
 				e.Errorf("ctx ended a subscription: want context.Canceled, got: %v", err)
 			}
-			_ = e.promptly("Close", closed.sub.Close)
-			deadline, stop := e.deadline()
-			defer stop()
-			if err := e.promptly("Drain", func() error { return drained.sub.Drain(deadline) }); err != nil {
-				e.Errorf("Drain: %v", err)
-			}
-			_ = e.promptly("Bus.Close", b.Close)
+			e.endEach(closed, drained, b)
 			for _, r := range []*reader{left, idle} {
 				if r == idle {
 					r.read(readEvents)
@@ -336,13 +330,7 @@ func busCases() []testCase {
 			}
 			cancel()
 			canceled.ends("the end of ctx")
-			_ = e.promptly("Close", closed.sub.Close)
-			deadline, stop := e.deadline()
-			defer stop()
-			if err := e.promptly("Drain", func() error { return drained.sub.Drain(deadline) }); err != nil {
-				e.Errorf("Drain: %v", err)
-			}
-			_ = e.promptly("Bus.Close", b.Close)
+			e.endEach(closed, drained, b)
 			e.Reconnect()
 		},
 	}}
@@ -358,4 +346,17 @@ func (e *env) rawBus() pubsub.Bus[[]byte] {
 	b := pubsub.New(e.Backend, pubsub.Codec[[]byte](bytesCodec{}))
 	e.Cleanup(func() { e.within("", func() { _ = b.Close() }) })
 	return b
+}
+
+// endEach ends one subscription by Close, one by Drain and what else the bus
+// has by Bus.Close.
+func (e *env) endEach(closed, drained *reader, b pubsub.Bus[id]) {
+	e.Helper()
+	_ = e.promptly("Close", closed.sub.Close)
+	deadline, stop := e.deadline()
+	defer stop()
+	if err := e.promptly("Drain", func() error { return drained.sub.Drain(deadline) }); err != nil {
+		e.Errorf("Drain: %v", err)
+	}
+	_ = e.promptly("Bus.Close", b.Close)
 }
