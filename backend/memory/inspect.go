@@ -48,7 +48,7 @@ func (b *Backend) Stats(topic string) Stats {
 	head := t.head()
 	return Stats{
 		Streams:    len(t.streams),
-		Accepted:   t.earlier.Load() + head.Sequence,
+		Accepted:   t.word.Load() >> seqShift,
 		Last:       head,
 		Suppressed: t.suppressed,
 	}
