@@ -45,11 +45,11 @@ func (b *Backend) Stats(topic string) Stats {
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	head := t.head()
+	w := t.word.Load() // once: publishers count on without mu
 	return Stats{
 		Streams:    len(t.streams),
-		Accepted:   t.word.Load() >> seqShift,
-		Last:       head,
+		Accepted:   w >> seqShift,
+		Last:       t.at(w),
 		Suppressed: t.suppressed,
 	}
 }
