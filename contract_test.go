@@ -194,6 +194,29 @@ func TestD5HoleIsReportedInPlace(t *testing.T) {
 			}, next(t, s, 6))
 		})
 	})
+	t.Run("a gap beside an overflow adjoins it", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			backend := memory.New()
+			bus := pubsub.New(backend, ints{}, pubsub.WithBuffer(2))
+			defer bus.Close()
+			s := subscribe(t, bus, "t")
+			hole := func(n uint64) {
+				backend.Lose(n, "t")
+				synctest.Wait() // told by another goroutine
+			}
+			publish(t, bus, "t", 0, 0) // 1 2
+			hole(3)                    // 3 4 5
+			publish(t, bus, "t", 0, 0) // 6 7
+			require.Equal(t, []string{"- 2 1/3", "1/2 3 1/6"}, holes(t, s, 2))
+			publish(t, bus, "t", 0) // 8
+			require.Equal(t, []string{"1/5 1 1/7"}, holes(t, s, 1))
+			require.Len(t, next(t, s, 2), 2) // 7 8
+			hole(2)                          // 9 10
+			require.Equal(t, []string{"1/8 2 1/11"}, holes(t, s, 1))
+			publish(t, bus, "t", 0, 0, 0) // 11 12 13
+			require.Equal(t, []string{"1/10 1 1/12"}, holes(t, s, 1))
+		})
+	})
 	t.Run("heartbeats and gaps push out no message", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			backend := &script{}

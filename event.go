@@ -129,7 +129,8 @@ type Discontinuity struct {
 	Topic string
 	Cause Cause
 	// After is the position of the last message before the hole and Resume
-	// that of the first one after it. Either is zero when it is not known.
+	// that of the first one after it, which is itself missing if another hole
+	// follows. Either is zero when it is not known.
 	After, Resume Position
 	// Lost is how many messages are missing. Unless Exact is true it is a
 	// lower bound, and may be 0.

@@ -176,6 +176,21 @@ func subscribe[T any](t *testing.T, b pubsub.Bus[T], topic string, opts ...pubsu
 	return s
 }
 
+// holes reads n discontinuities: after, lost, resume.
+func holes[T any](t *testing.T, s *pubsub.Subscription[T], n int) []string {
+	t.Helper()
+	var got []string
+	for range n {
+		e, err := s.Next(t.Context())
+		require.NoError(t, err)
+		require.Equal(t, pubsub.KindDiscontinuity, e.Kind)
+		d := e.Discontinuity
+		require.True(t, d.Exact)
+		got = append(got, fmt.Sprintf("%v %d %v", d.After, d.Lost, d.Resume))
+	}
+	return got
+}
+
 func publish[T any](t *testing.T, b pubsub.Bus[T], topic string, values ...T) {
 	t.Helper()
 	for _, v := range values {

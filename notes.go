@@ -67,6 +67,17 @@ func (l *noteLog) after(seq uint64) *note {
 	return &l.list[i]
 }
 
+// hole returns the first hole behind seq that stands before the message with
+// index i, or nil.
+func (l *noteLog) hole(seq, i uint64) *Discontinuity {
+	for n := l.after(seq); n != nil && n.at <= i; n = l.after(n.seq) {
+		if n.discontinuity != nil {
+			return n.discontinuity
+		}
+	}
+	return nil
+}
+
 // mark is how far a subscription has read the notes of its topic.
 type mark struct{ seq, lost, inexact uint64 }
 

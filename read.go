@@ -200,6 +200,9 @@ func (s *Subscription[T]) lookLocked(v *view[T]) (*note, *ending) {
 			switch {
 			case n != nil && n.at <= c:
 				s.read = n.mark()
+				if n.discontinuity != nil {
+					s.last, s.lastAt = before(n.discontinuity.Resume), c
+				}
 				return n, nil
 			case n != nil:
 				to = min(to, n.at)
@@ -266,11 +269,14 @@ func (s *Subscription[T]) overflow(c, head uint64) {
 			seg.pins.Add(-1)
 		}
 	}
-	s.topic.bus.incidents.discontinuity(&d)
-	s.last, s.lastAt = before(d.Resume), to // for another overflow right behind
 	r.mu.Lock()
 	read, state := r.notes.skip(s.read, to)
+	if hole := r.notes.hole(read.seq, to); hole != nil && !hole.After.IsZero() {
+		d.Resume = behind(hole.After) // that hole will be told apart
+	}
 	r.mu.Unlock()
+	s.topic.bus.incidents.discontinuity(&d)
+	s.last, s.lastAt = before(d.Resume), to // for another overflow right behind
 	s.missed(read, state, d)
 	if s.cfg.policy == Fail {
 		s.limit, s.limitRead = to, read
