@@ -66,7 +66,8 @@ func New(opts ...Option) *Backend {
 
 // Close ends all streams with [pubsub.ErrClosed], after what they have queued,
 // and wakes the publishers that wait for a turn; it does not wait for either.
-// Everything called later fails with ErrClosed. Close is idempotent and always
+// A Publish that was delivering fails with ErrClosed, too, and so does
+// everything called later. Close is idempotent and always
 // returns nil.
 func (b *Backend) Close() error {
 	b.mu.Lock()
@@ -85,8 +86,17 @@ func (b *Backend) Close() error {
 	return nil
 }
 
-// Publish implements [pubsub.Backend]. An error in which errors.Is finds
-// ctx's error says whether the message was accepted.
+func (b *Backend) isClosed() bool {
+	select {
+	case <-b.done:
+		return true
+	default:
+		return false
+	}
+}
+
+// Publish implements [pubsub.Backend]. Its errors say whether the message was
+// accepted: it may have been if ctx ended or the backend was closed meanwhile.
 func (b *Backend) Publish(ctx context.Context, name string, p pubsub.Payload) error {
 	t := b.cache.slot(name).Load()
 	if t == nil || t.name != name || b.guarded.Load() || len(p.Data) > b.maxPayload {

@@ -256,7 +256,9 @@ func TestClose(t *testing.T) {
 		b.Disconnect(nil)
 		b.Heartbeat("a", "new")
 		release()
-		require.NoError(t, <-stuck)
+		err := <-stuck
+		require.ErrorIs(t, err, pubsub.ErrClosed)
+		require.ErrorContains(t, err, "message 1/1 of topic \"c\" accepted, but perhaps not delivered")
 	})
 }
 

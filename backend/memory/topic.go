@@ -73,6 +73,9 @@ func (t *topic) publish(ctx context.Context, p pubsub.Payload) error {
 	n := len(t.live)
 	if !t.word.CompareAndSwap(w|held, w) {
 		t.leave()
+		if t.backend.isClosed() {
+			return t.overtaken(f.Position)
+		}
 	}
 	if refused > 0 {
 		return t.outcome(ctx, f.Position, n, refused)
@@ -109,6 +112,9 @@ func (t *topic) publishSlow(ctx context.Context, p pubsub.Payload) error {
 		}
 	}
 	t.leave()
+	if t.backend.isClosed() {
+		return t.overtaken(f.Position)
+	}
 	if refused > 0 {
 		return t.outcome(ctx, f.Position, len(streams), refused)
 	}
@@ -182,6 +188,13 @@ func (t *topic) outcome(ctx context.Context, at pubsub.Position, n, refused int)
 	}
 	return fmt.Errorf("memory: message %v of topic %q accepted, but %d of %d streams did not take it in time: %w",
 		at, t.name, refused, n, cause(ctx))
+}
+
+// overtaken is the error of a publish during which the backend was closed: the
+// streams may have ended before they took the message.
+func (t *topic) overtaken(at pubsub.Position) error {
+	return fmt.Errorf("memory: message %v of topic %q accepted, but perhaps not delivered: meanwhile the backend was closed: %w",
+		at, t.name, pubsub.ErrClosed)
 }
 
 // subscribe adds a stream that starts behind after. It does not wait for the
