@@ -82,8 +82,8 @@ func (s *Subscription[T]) call(v *view[T], f func()) (ok bool) {
 // nobody else is there to be told.
 func (s *Subscription[T]) account(v *view[T], d *Discontinuity) {
 	unobserved := len(s.cfg.onDiscontinuity) == 0 && v.pump != nil && v.pump.messagesOnly
+	s.recount(func(c *counts) { c.lost.add(d) })
 	s.mu.Lock()
-	s.counts.lost.add(d)
 	first := unobserved && !s.episode
 	s.episode = s.episode || unobserved
 	s.mu.Unlock()

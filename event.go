@@ -128,9 +128,9 @@ func (c Cause) String() string { return nameOf(causeNames[:], int(c), "Cause") }
 type Discontinuity struct {
 	Topic string
 	Cause Cause
-	// After is the position of the last message before the hole and Resume
-	// that of the first one after it, which is itself missing if another hole
-	// follows. Either is zero when it is not known.
+	// After is the last position before the hole and Resume the first one
+	// behind it. Either is itself missing if another hole adjoins, and zero if
+	// it is not known or there is none.
 	After, Resume Position
 	// Lost is how many messages are missing. Unless Exact is true it is a
 	// lower bound, and may be 0.
@@ -143,7 +143,17 @@ type Discontinuity struct {
 	Err error
 }
 
-// Error describes the hole in one line, with Err's text if there is one.
+// join has d, which nobody else has seen yet, begin with an older hole.
+func (d *Discontinuity) join(older *Discontinuity) {
+	if d.Cause != older.Cause {
+		d.Cause = CauseBackend
+	}
+	d.After = older.After
+	d.Lost += older.Lost
+	d.Exact = d.Exact && older.Exact
+}
+
+// Error describes the hole in one line, with Err's text if that adds to it.
 func (d *Discontinuity) Error() string {
 	count := "an unknown number of messages"
 	switch {
@@ -154,8 +164,14 @@ func (d *Discontinuity) Error() string {
 	case d.Lost > 0:
 		count = fmt.Sprintf("at least %d messages", d.Lost)
 	}
-	s := fmt.Sprintf("pubsub: topic %q: %s lost (%s) after %v, resuming at %v", d.Topic, count, d.Cause, d.After, d.Resume)
-	if d.Err != nil {
+	s := fmt.Sprintf("pubsub: topic %q: %s lost (%s)", d.Topic, count, d.Cause)
+	if !d.After.IsZero() {
+		s += " after " + d.After.String()
+	}
+	if !d.Resume.IsZero() {
+		s += ", resuming at " + d.Resume.String()
+	}
+	if d.Err != nil && d.Err != ErrOverflow { // which Cause says
 		s += ": " + d.Err.Error()
 	}
 	return s

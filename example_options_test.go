@@ -116,7 +116,7 @@ func ExampleOverflow() {
 	}
 	fmt.Println(errors.Is(sub.Err(), pubsub.ErrOverflow))
 	// Output:
-	// pubsub: topic "ledger": 3 messages lost (overflow) after -, resuming at -: overflow
+	// pubsub: topic "ledger": 3 messages lost (overflow)
 	// pubsub: receive "ledger": overflow: more than 2 messages behind
 	// true
 }

@@ -85,9 +85,7 @@ func (l *incidentLog) alike(n *Incident) int {
 func (n *Incident) join(older *Incident) {
 	n.First, n.Count = older.First, older.Count+1
 	if d := n.Discontinuity; d != nil {
-		d.After = older.Discontinuity.After
-		d.Lost += older.Discontinuity.Lost
-		d.Exact = d.Exact && older.Discontinuity.Exact
+		d.join(older.Discontinuity)
 	}
 }
 

@@ -119,7 +119,7 @@ func TestJoinWhileTheStreamGoesOn(t *testing.T) {
 	defer stop.Store(true)
 	for range 10_000 {
 		s := newSubscription[int](subscribeConfig{})
-		s.join(tp, place{present: true})
+		s.join(tp)
 		cursor, read := s.cursor.Load(), uint64(0)
 		r.mu.Lock()
 		if n := r.notes.after(s.read.seq - 1); n != nil && n.seq == s.read.seq {

@@ -1,14 +1,18 @@
 package pubsub
 
-import "sort"
+import (
+	"cmp"
+	"slices"
+	"sort"
+)
 
-// maxNotes bounds a topic's log of rare events. What is dropped beyond it stays
-// accounted for, see noteLog.dropped.
-const maxNotes = 256
+// minNotes is how many notes a topic keeps before it looks for some to drop.
+const minNotes = 256
 
 // note is a rare event of a stream. It stands before the message with index at.
 type note struct {
 	seq           uint64 // grows by at least one from note to note, from 1
+	from          uint64 // seq of the oldest note that became one with it
 	at            uint64
 	kind          Kind // any but KindMessage
 	discontinuity *Discontinuity
@@ -19,43 +23,84 @@ type note struct {
 	lost, inexact uint64
 }
 
-// noteLog keeps the newest notes of a topic.
+// noteLog keeps the notes of a topic for as long as the ring owes the message
+// that they stand before, so that none is ever told out of its place. Those
+// that pile up between two messages become few, which bounds the log.
 type noteLog struct {
 	list    []note
-	newest  note   // its totals are the log's
-	dropped note   // the newest note that was dropped, for its totals
-	whole   uint64 // no hole was dropped that stands before a message from this index on
-	state   *StateChange
+	newest  mark         // behind the last note
+	dropped mark         // behind the last one that was dropped
+	state   *StateChange // the last one that was dropped, ...
+	stateAt uint64       // ... and its note's seq
 }
 
-// add appends n and returns its seq. Heartbeats in a row become one.
-func (l *noteLog) add(n note) uint64 {
+// add appends n and returns its seq. The ring owes the messages from index
+// oldest on. Heartbeats in a row become one.
+func (l *noteLog) add(n note, oldest uint64) uint64 {
 	n.seq, n.lost, n.inexact = l.newest.seq+1, l.newest.lost, l.newest.inexact
+	n.from = n.seq
 	if d := n.discontinuity; d != nil {
 		n.lost += d.Lost
 		if !d.Exact {
 			n.inexact++
 		}
 	}
-	l.newest = n
+	l.newest = n.mark()
 	if last := len(l.list) - 1; last >= 0 && n.kind == KindHeartbeat && l.list[last].kind == KindHeartbeat && l.list[last].at == n.at {
 		l.list[last] = n
 		return n.seq
 	}
-	if len(l.list) == 2*maxNotes {
-		for _, old := range l.list[:maxNotes] {
-			l.dropped = old
-			if old.discontinuity != nil {
-				l.whole = old.at + 1
-			}
-			if old.state != nil {
-				l.state = old.state
-			}
+	if len(l.list) == cap(l.list) && len(l.list) >= minNotes {
+		l.compact(oldest)
+		if 2*len(l.list) > cap(l.list) { // or it would be compacted again soon
+			l.list = slices.Grow(l.list, len(l.list))
 		}
-		l.list = append(l.list[:0], l.list[maxNotes:]...)
 	}
 	l.list = append(l.list, n)
 	return n.seq
+}
+
+// compact drops the notes that stand before messages which the ring no longer
+// owes, and squeezes the rest.
+func (l *noteLog) compact(oldest uint64) {
+	k := sort.Search(len(l.list), func(k int) bool { return l.list[k].at >= oldest })
+	for _, n := range l.list[:k] {
+		l.dropped = n.mark()
+		if n.state != nil {
+			l.state, l.stateAt = n.state, n.seq
+		}
+	}
+	kept := l.list[:0]
+	for rest := l.list[k:]; len(rest) > 0; {
+		n := sort.Search(len(rest), func(k int) bool { return rest[k].at > rest[0].at })
+		kept = squeeze(kept, rest[:n])
+		rest = rest[n:]
+	}
+	clear(l.list[len(kept):])
+	l.list = kept
+}
+
+// squeeze appends what is kept of the notes of one place: the last of each
+// kind, which for holes stands for all of them. Its seq and totals are those of
+// the last one, so who has read some of them can tell what is left.
+func squeeze(kept, place []note) []note {
+	var last [len(kindNames)]note
+	for _, n := range place {
+		if older := last[n.kind].discontinuity; older != nil {
+			d := *n.discontinuity
+			d.Payload = nil
+			d.join(older)
+			n.discontinuity, n.from = &d, last[n.kind].from
+		}
+		last[n.kind] = n
+	}
+	slices.SortFunc(last[:], func(a, b note) int { return cmp.Compare(a.seq, b.seq) })
+	for _, n := range last {
+		if n.seq > 0 {
+			kept = append(kept, n)
+		}
+	}
+	return kept
 }
 
 // after returns the first note behind seq, or nil.
@@ -67,12 +112,12 @@ func (l *noteLog) after(seq uint64) *note {
 	return &l.list[i]
 }
 
-// hole returns the first hole behind seq that stands before the message with
-// index i, or nil.
-func (l *noteLog) hole(seq, i uint64) *Discontinuity {
+// hole returns the first hole behind seq, if it stands before the message with
+// index i or an earlier one.
+func (l *noteLog) hole(seq, i uint64) *note {
 	for n := l.after(seq); n != nil && n.at <= i; n = l.after(n.seq) {
 		if n.discontinuity != nil {
-			return n.discontinuity
+			return n
 		}
 	}
 	return nil
@@ -81,6 +126,9 @@ func (l *noteLog) hole(seq, i uint64) *Discontinuity {
 // mark is how far a subscription has read the notes of its topic.
 type mark struct{ seq, lost, inexact uint64 }
 
+// misses reports whether there are holes up to the mark to that m lacks.
+func (m mark) misses(to mark) bool { return m.lost < to.lost || m.inexact < to.inexact }
+
 func (n *note) mark() mark { return mark{n.seq, n.lost, n.inexact} }
 
 // before returns the mark of one who has read all notes that stand before the
@@ -88,15 +136,10 @@ func (n *note) mark() mark { return mark{n.seq, n.lost, n.inexact} }
 func (l *noteLog) before(i uint64) mark {
 	k := sort.Search(len(l.list), func(k int) bool { return l.list[k].at >= i })
 	if k == 0 {
-		return l.dropped.mark()
+		return l.dropped
 	}
 	return l.list[k-1].mark()
 }
-
-// reaches reports whether the log holds all holes from index i on. Of what else
-// was dropped nobody who was away need hear: a slow topic has a heartbeat for
-// every message, and would else reach back less far than its ring.
-func (l *noteLog) reaches(i uint64) bool { return l.whole <= i }
 
 // skip moves from m past all notes that stand before the message with index i,
 // and returns the new mark and the last state among those skipped.
@@ -106,7 +149,7 @@ func (l *noteLog) skip(m mark, i uint64) (mark, *StateChange) {
 		return m, nil
 	}
 	var state *StateChange
-	if m.seq < l.dropped.seq {
+	if l.stateAt > m.seq {
 		state = l.state
 	}
 	for n := l.after(m.seq); n != nil && n.seq <= to.seq; n = l.after(n.seq) {

@@ -22,9 +22,9 @@ type pump struct {
 	stop         func()        // kills its subscription
 }
 
-// errExited ends a subscription whose callback, or codec, called
+// errExited ends a subscription when a callback, the codec or the backend called
 // [runtime.Goexit], as the Fatal and FailNow of a test do.
-var errExited = errors.New("a callback or the codec ended the goroutine that reads")
+var errExited = errors.New("a callback, the codec or the backend ended the goroutine it was called on")
 
 // startPump reads into to, which sends into ch, until the subscription ends.
 // s.mu is held.

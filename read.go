@@ -130,9 +130,7 @@ func (s *Subscription[T]) handOut(to sink[T], v *view[T], n *note) (again bool, 
 // undecodable hands out the report that the message with index i, which is in
 // v, cannot be decoded.
 func (s *Subscription[T]) undecodable(to sink[T], v *view[T], i uint64, err error) (again bool, _ error) {
-	s.mu.Lock()
-	s.counts.undecodable++
-	s.mu.Unlock()
+	s.recount(func(c *counts) { c.undecodable++ })
 	d := undecodable(s.topic.name, v.seg.payloads[i%segmentSize], v.seg.position(i), err)
 	s.topic.bus.incidents.discontinuity(d)
 	return s.handOut(to, v, &note{kind: KindDiscontinuity, discontinuity: d})
@@ -187,8 +185,8 @@ func (s *Subscription[T]) lookLocked(v *view[T]) (*note, *ending) {
 		v.over = r.over.Load()
 		v.head = r.head.Load()
 		v.noted = r.noted.Load()
-		if lag := min(v.head, s.limit) - c; lag > s.counts.maxLag {
-			s.counts.maxLag = lag
+		if lag := min(v.head, s.limit) - c; lag > s.maxLag {
+			s.maxLag = lag
 		}
 		if c < min(r.oldest(v.head), s.limit) {
 			s.overflow(c, v.head)
@@ -196,18 +194,16 @@ func (s *Subscription[T]) lookLocked(v *view[T]) (*note, *ending) {
 		}
 		to := min(v.head, s.limit)
 		if s.read.seq < min(v.noted, s.limitRead.seq) {
-			n := s.nextNote()
+			n, dropped := s.nextNote()
 			switch {
+			case dropped:
+				s.overflow(c, r.head.Load())
+				continue
 			case n != nil && n.at <= c:
-				s.read = n.mark()
-				if n.discontinuity != nil {
-					s.last, s.lastAt = before(n.discontinuity.Resume), c
-				}
+				s.take(n, c)
 				return n, nil
 			case n != nil:
 				to = min(to, n.at)
-			case len(s.pending) > 0:
-				continue
 			}
 		}
 		if c < to {
@@ -229,75 +225,93 @@ func (s *Subscription[T]) lookLocked(v *view[T]) (*note, *ending) {
 	}
 }
 
-// nextNote returns a copy of the next note to read, or nil. What the log
-// dropped becomes pending instead, if there is anything to tell of it.
-func (s *Subscription[T]) nextNote() *note {
+// nextNote returns a copy of the next note to read, or nil, or that it was
+// dropped. It then stands before a message that the ring no longer owes.
+func (s *Subscription[T]) nextNote() (next *note, dropped bool) {
 	r := &s.topic.ring
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if dropped := r.notes.dropped.mark(); s.read.seq < dropped.seq {
-		d := Discontinuity{Cause: CauseBackend, After: s.lastBefore(s.cursor.Load())}
-		s.missed(dropped, r.notes.state, d)
-		if len(s.pending) > 0 {
-			return nil
+	if s.read.seq < min(r.notes.dropped.seq, s.limitRead.seq) {
+		return nil, true
+	}
+	n := r.notes.after(s.read.seq)
+	if n == nil {
+		return nil, false
+	}
+	c := *n
+	if n.seq > s.limitRead.seq {
+		// The holes up to the limit may have become one with later ones.
+		if n = r.notes.hole(s.read.seq, s.limit); n == nil || !s.read.misses(s.limitRead) {
+			return nil, false
 		}
+		c = *n
+		d := *n.discontinuity
+		d.Resume = Position{}
+		c.discontinuity, c.seq, c.lost, c.inexact = &d, s.limitRead.seq, s.limitRead.lost, s.limitRead.inexact
 	}
-	if n := r.notes.after(s.read.seq); n != nil && n.seq <= s.limitRead.seq {
-		n := *n
-		return &n
-	}
-	return nil
+	return &c, false
 }
 
-// overflow moves the cursor from c past what the ring no longer holds, and
-// makes the report of it pending.
+// take has n, which stands at cursor c, read. If it is made of several holes
+// it becomes what is left of them.
+func (s *Subscription[T]) take(n *note, c uint64) {
+	if n.discontinuity == nil {
+		s.read.seq = n.seq // n's totals may count holes that are now in a later one
+		return
+	}
+	d := *n.discontinuity
+	d.Lost, d.Exact = n.lost-s.read.lost, n.inexact == s.read.inexact
+	if s.read.seq >= n.from {
+		d.After = s.lastBefore(c)
+	}
+	n.discontinuity = &d
+	s.read = n.mark()
+	s.last, s.lastAt = before(d.Resume), c
+}
+
+// overflow moves the cursor from c past what the ring no longer owes, and makes
+// the report of it pending: of the messages, and of the holes between them.
 func (s *Subscription[T]) overflow(c, head uint64) {
 	r := &s.topic.ring
-	to := min(r.oldest(head), s.limit)
+	end := min(head, s.limit)
+	to := min(r.oldest(head), end)
 	if s.cfg.policy == Fail {
-		to = head
+		to = end
 	}
-	after := s.lastBefore(c)
+	d := Discontinuity{Topic: s.topic.name, Cause: CauseOverflow, After: s.lastBefore(c), Lost: to - c, Exact: true, Err: ErrOverflow}
 	if !s.cursor.CompareAndSwap(c, to) {
 		return
 	}
-	s.counts.skipped += to - c
-	d := Discontinuity{Topic: s.topic.name, Cause: CauseOverflow, After: after, Lost: to - c, Exact: true, Err: ErrOverflow}
-	if to < head {
-		if seg := r.pin(to); seg != nil {
-			d.Resume = seg.position(to)
-			seg.pins.Add(-1)
-		}
+	s.start += to - c // it did not take these
+	if to < end {
+		d.Resume, _ = r.position(to)
 	}
 	r.mu.Lock()
 	read, state := r.notes.skip(s.read, to)
-	if hole := r.notes.hole(read.seq, to); hole != nil && !hole.After.IsZero() {
-		d.Resume = behind(hole.After) // that hole will be told apart
+	if n := r.notes.hole(read.seq, to); n != nil {
+		d.Resume = behind(n.discontinuity.After) // that hole will be told apart
 	}
 	r.mu.Unlock()
-	s.topic.bus.incidents.discontinuity(&d)
-	s.last, s.lastAt = before(d.Resume), to // for another overflow right behind
-	s.missed(read, state, d)
-	if s.cfg.policy == Fail {
-		s.limit, s.limitRead = to, read
-		s.limited.Store(true)
-		s.limitErr = fmt.Errorf("%w: more than %d messages behind", ErrOverflow, r.capacity)
+	if read.seq > s.limitRead.seq {
+		read = s.limitRead
 	}
-}
-
-// missed moves the mark to read, past notes that the reader does not get to
-// see. It makes d pending, with what those notes reported lost added, and the
-// state in which they left the stream.
-func (s *Subscription[T]) missed(read mark, state *StateChange, d Discontinuity) {
-	d.Topic = s.topic.name
+	if to > c {
+		s.topic.bus.incidents.discontinuity(&d)
+	}
 	d.Lost += read.lost - s.read.lost
 	d.Exact = read.inexact == s.read.inexact
 	s.read = read
+	s.last, s.lastAt = before(d.Resume), to // for another overflow right behind
 	if d.Lost > 0 || !d.Exact {
 		s.pending = append(s.pending, note{kind: KindDiscontinuity, discontinuity: &d})
 	}
 	if state != nil {
 		s.pending = append(s.pending, note{kind: KindState, state: state})
+	}
+	if s.cfg.policy == Fail {
+		s.limit, s.limitRead = to, read
+		s.limited.Store(true)
+		s.limitErr = fmt.Errorf("%w: more than %d messages behind", ErrOverflow, r.capacity)
 	}
 }
 

@@ -2,6 +2,7 @@ package pubsub
 
 import (
 	"slices"
+	"sort"
 	"sync"
 	"sync/atomic"
 )
@@ -167,33 +168,37 @@ func (r *ring[T]) oldest(head uint64) uint64 {
 // it holds of those behind p, and that one's position, zero if there is none.
 func (r *ring[T]) locate(p Position) (i uint64, next Position, held bool) {
 	head := r.head.Load()
-	for i = r.oldest(head); i < head; {
-		seg := r.pin(i)
-		if seg == nil { // overtaken: the window has moved on
-			i = max(i+1, r.oldest(r.head.Load()))
-			continue
+	from := r.oldest(head)
+	n := sort.Search(int(head-from), func(k int) bool {
+		at, ok := r.position(from + uint64(k))
+		if !ok || at.Compare(p) < 0 { // or overtaken, so older than what is left
+			return false
 		}
-		end := min(head, i-i%segmentSize+segmentSize)
-		for ; i < end; i++ {
-			switch at := seg.position(i); at.Compare(p) {
-			case 0:
-				seg.pins.Add(-1)
-				return i + 1, Position{}, true
-			case +1:
-				seg.pins.Add(-1)
-				return i, at, false
-			}
-		}
-		seg.pins.Add(-1)
+		next = at // the last one that comes here is what is searched
+		return true
+	})
+	i = from + uint64(n)
+	if i < head && next == p {
+		return i + 1, Position{}, true
 	}
-	return head, Position{}, false
+	return i, next, false
+}
+
+// position returns that of the message with index i, if the ring still has it.
+func (r *ring[T]) position(i uint64) (Position, bool) {
+	seg := r.pin(i)
+	if seg == nil {
+		return Position{}, false
+	}
+	defer seg.pins.Add(-1)
+	return seg.position(i), true
 }
 
 // note adds a rare event behind the newest message. Writer only.
 func (r *ring[T]) note(n note) {
 	n.at = r.head.Load()
 	r.mu.Lock()
-	r.noted.Store(r.notes.add(n))
+	r.noted.Store(r.notes.add(n, r.oldest(n.at)))
 	r.mu.Unlock()
 	r.wake()
 }

@@ -34,10 +34,11 @@ func (b *bus[T]) Stats() Stats {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	total, gone := b.past, b.gone
+	delivered := total.delivered()
 	for t := range b.listed {
 		ts := t.snapshot()
 		for _, s := range ts.Subscriptions {
-			total.delivered += s.Delivered
+			delivered += s.Delivered
 			total.lost.sum(s.Lost)
 		}
 		st.Subscriptions += len(ts.Subscriptions)
@@ -49,7 +50,7 @@ func (b *bus[T]) Stats() Stats {
 		st.Topics = append(st.Topics, ts)
 	}
 	slices.SortFunc(st.Topics, func(a, b TopicStats) int { return strings.Compare(a.Topic, b.Topic) })
-	st.Delivered, st.Lost = total.delivered, total.lost
+	st.Delivered, st.Lost = delivered, total.lost
 	st.Reconnects, st.Downtime = gone.reconnects, gone.downtime
 	return st
 }
@@ -142,33 +143,54 @@ func (s *Subscription[T]) Stats() SubscriptionStats {
 		lag = s.topic.ring.head.Load() - cursor
 	}
 	s.mu.Lock()
-	s.counts.maxLag = max(s.counts.maxLag, lag)
+	s.maxLag = max(s.maxLag, lag)
+	maxLag, c := s.maxLag, s.counted()
 	s.mu.Unlock()
-	c := s.counted()
-	return SubscriptionStats{Topic: s.topic.name, Policy: s.cfg.policy, State: s.topic.stats.snapshot().state, Delivered: c.delivered, Lost: c.lost, Lag: lag, MaxLag: c.maxLag}
+	return SubscriptionStats{Topic: s.topic.name, Policy: s.cfg.policy, State: s.topic.stats.snapshot().state, Delivered: c.delivered(), Lost: c.lost, Lag: lag, MaxLag: maxLag}
 }
 
-// counts is what a subscription counts. delivered follows from the rest.
+// counts is what a subscription counts, or many together.
 type counts struct {
-	start       uint64 // the cursor when it joined
-	skipped     uint64 // messages the cursor jumped over
-	undecodable uint64 // messages the cursor passed that were not delivered
-	delivered   uint64
-	maxLag      uint64
+	taken       uint64 // messages the cursor passed, without those it jumped over
+	undecodable uint64 // those of them that were not delivered
 	lost        Losses
 }
 
+func (c *counts) delivered() uint64 { return c.taken - c.undecodable }
+
+func (c *counts) add(d counts) {
+	c.taken += d.taken
+	c.undecodable += d.undecodable
+	c.lost.sum(d.lost)
+}
+
+// counted is called with s.mu held.
 func (s *Subscription[T]) counted() counts {
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	c := s.counts
-	c.delivered = s.cursor.Load() - c.start - c.skipped - c.undecodable
+	c.taken = s.cursor.Load() - s.start
 	return c
 }
 
-func (c *counts) add(d counts) {
-	c.delivered += d.delivered
-	c.lost.sum(d.lost)
+// settle adds what s counted to the past, with bus.mu held.
+func (s *Subscription[T]) settle() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.settled = true
+	s.topic.bus.past.add(s.counted())
+}
+
+// recount has f change what s counts. A reader may be at it that s did not wait
+// for when it ended.
+func (s *Subscription[T]) recount(f func(*counts)) {
+	s.mu.Lock()
+	f(&s.counts)
+	settled := s.settled
+	s.mu.Unlock()
+	if b := s.topic.bus; settled {
+		b.mu.Lock()
+		f(&b.past)
+		b.mu.Unlock()
+	}
 }
 
 // streamCounts is what a stream counts.

@@ -48,8 +48,11 @@ type Subscription[T any] struct {
 	limitErr  error    // ... with this error
 	last      Position // of the message before index lastAt
 	lastAt    uint64
-	counts    counts
-	episode   bool // an unobserved discontinuity was logged, and no end of it seen
+	start     uint64 // the cursor when it joined, plus the messages it jumped over since
+	maxLag    uint64
+	counts    counts // without taken, which follows from the cursor
+	settled   bool   // they are in bus.past
+	episode   bool   // an unobserved discontinuity was logged, and no end of it seen
 	channel   chan Message[T]
 	events    chan Event[T]
 	pumps     []*pump
@@ -231,7 +234,7 @@ func (s *Subscription[T]) limitNow() bool {
 	defer s.mu.Unlock()
 	if r := &s.topic.ring; s.limit == noLimit {
 		r.mu.Lock() // no note of a later message slips in
-		s.limit, s.limitRead = r.head.Load(), r.notes.newest.mark()
+		s.limit, s.limitRead = r.head.Load(), r.notes.newest
 		s.limited.Store(true)
 		r.mu.Unlock()
 	}
@@ -242,7 +245,7 @@ func (s *Subscription[T]) limitNow() bool {
 // to find out. States and heartbeats need not be waited for. s.mu is held.
 func (s *Subscription[T]) exhausted() bool {
 	return len(s.pumps) == 0 && s.cursor.Load() >= s.limit &&
-		s.read.lost >= s.limitRead.lost && s.read.inexact >= s.limitRead.inexact &&
+		!s.read.misses(s.limitRead) &&
 		!slices.ContainsFunc(s.pending, func(n note) bool { return n.discontinuity != nil })
 }
 
@@ -272,28 +275,22 @@ func (s *Subscription[T]) stop(err error, now bool) {
 	s.unwatch()
 }
 
-// join places s in t. It fails if t does not have the place, or does not know
-// the holes from there on one by one any more.
+// join places s in t. It fails if t does not have the place.
 //
-// The present is looked up in the step that makes s a reader. Before it, the
+// The place is looked up in the step that makes s a reader. Before it, the
 // writer might go on meanwhile, and s would stand behind notes that it has not
 // read, or further back than a blocking ring has room for.
-func (s *Subscription[T]) join(t *topic[T], p place) bool {
-	if p.unknown {
-		return false
-	}
+func (s *Subscription[T]) join(t *topic[T]) bool {
 	t.ring.mu.Lock()
 	defer t.ring.mu.Unlock()
 	notes := &t.ring.notes
-	if !p.present && !notes.reaches(p.at) {
-		if !s.cfg.shared {
-			return false
-		}
-		p = t.behindGap(s.cfg.after)
+	p := t.place(s.cfg)
+	if p.unknown {
+		return false
 	}
 	switch {
 	case p.present:
-		p.at, s.read = t.ring.head.Load(), notes.newest.mark()
+		p.at, s.read = t.ring.head.Load(), notes.newest
 	case p.counted:
 		s.read = notes.before(p.at + 1)
 	default:
@@ -305,7 +302,7 @@ func (s *Subscription[T]) join(t *topic[T], p place) bool {
 	s.topic = t
 	s.next.batch = s.batch()
 	s.cursor.Store(p.at)
-	s.counts.start = p.at
+	s.start = p.at
 	s.last, s.lastAt = p.last, p.at
 	if st := t.stats.snapshot().state; st.State == Reconnecting && p.present {
 		// What it joins is an outage; the next it hears may be its end.

@@ -56,13 +56,13 @@ func (b *bus[T]) attach(s *Subscription[T], name string) error {
 	if s.cfg.private {
 		t = nil
 	}
-	if t == nil || !s.join(t, t.place(s.cfg)) {
+	if t == nil || !s.join(t) {
 		t = b.open(key, s.cfg)
 		after := s.cfg.after
 		if !t.private {
 			after = Position{} // others would get what was before their time
 		}
-		s.join(t, t.place(s.cfg))
+		s.join(t)
 		go t.run(after) // not before s is there to read
 	}
 	t.subscribers++
@@ -80,7 +80,8 @@ type place struct {
 	gap     *Discontinuity // or nil
 }
 
-// place finds where a subscription of that configuration starts in t.
+// place finds where a subscription of that configuration starts in t. ring.mu is
+// held: no note that it needs is dropped meanwhile.
 func (t *topic[T]) place(cfg subscribeConfig) place {
 	if !cfg.resume || t.private { // the stream resumes
 		return place{present: true}
@@ -136,21 +137,29 @@ func (t *topic[T]) run(after Position) {
 	defer close(t.done)
 	defer t.bus.finished(t)
 	defer t.cancel()
+	open, err := false, errExited // unless both calls return
+	defer func() { t.over(open, err) }()
 	stream, err := t.bus.backend.Subscribe(t.ctx, t.name, after)
 	if err == nil && isNil(stream) {
 		err = fmt.Errorf("%w: the backend's Subscribe returned no Stream", ErrUnavailable)
 	}
 	if err != nil {
-		t.ended.Store(true)
-		t.bus.close(t)
+		return
+	}
+	open, err = true, errExited
+	close(t.opened)
+	err = stream.Receive(t.deliver)
+}
+
+// over tells the subscriptions that the stream has ended, or was not opened.
+func (t *topic[T]) over(open bool, err error) {
+	t.ended.Store(true)
+	t.bus.close(t) // before anybody hears of the end and subscribes anew
+	if !open {
 		t.openErr = err
 		close(t.opened)
 		return
 	}
-	close(t.opened)
-	err = stream.Receive(t.deliver)
-	t.ended.Store(true)
-	t.bus.close(t) // before anybody hears of the end and subscribes anew
 	switch {
 	case t.ctx.Err() != nil:
 		err = nil // as asked for, whatever the backend calls it
@@ -210,7 +219,7 @@ func (b *bus[T]) detach(s *Subscription[T]) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	t.ring.leave(s)
-	b.past.add(s.counted()) // in one step with leave, or a counter of Stats would dip
+	s.settle() // in one step with leave, or a counter of Stats would dip
 	t.subscribers--
 	switch {
 	case t.subscribers > 0:
@@ -318,9 +327,10 @@ func undecodable(topic string, p Payload, at Position, err error) *Discontinuity
 
 // before and behind are the neighbours of a numbered message.
 func before(p Position) Position {
-	if p.Sequence > 0 {
-		p.Sequence--
+	if p.Sequence <= 1 {
+		return Position{} // nothing came before on that page
 	}
+	p.Sequence--
 	return p
 }
 
