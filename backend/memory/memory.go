@@ -205,6 +205,9 @@ func (b *Backend) Subscribe(ctx context.Context, name string, after pubsub.Posit
 func (b *Backend) retire(t *topic) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	if t.forgotten() {
+		return // the news is late, and another topic may have the name by now
+	}
 	if t.listed { // it was idle before: now it is the last one
 		i := slices.Index(b.idle, t)
 		b.idle = slices.Delete(b.idle, i, i+1)
@@ -226,6 +229,14 @@ func (b *Backend) retire(t *topic) {
 	b.topics.Delete(old.name)
 	b.count--
 	b.cache.drop(old)
+}
+
+// forgotten reports whether retire has forgotten t. Backend.mu is held, so that
+// it stays true or false.
+func (t *topic) forgotten() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.gone
 }
 
 var (
