@@ -18,13 +18,18 @@ import (
 type Option func(*Backend)
 
 // WithHistory keeps the newest n messages of every topic, for streams that
-// resume and for [Backend.Published]. The default, 0, keeps none. Topics are
-// then kept for the life of the backend.
+// resume and for [Backend.Published]. Topics are then kept for the life of the
+// backend. The default, 0, keeps none; so does a negative n.
 func WithHistory(n int) Option { return func(b *Backend) { b.history = max(n, 0) } }
 
 // WithMaxPayload refuses payloads of more than n bytes with
-// [pubsub.ErrPayloadTooLarge]. The default is no limit.
-func WithMaxPayload(n int) Option { return func(b *Backend) { b.maxPayload = max(n, 0) } }
+// [pubsub.ErrPayloadTooLarge]. The default is no limit, as is an n of 0 or less.
+func WithMaxPayload(n int) Option {
+	if n <= 0 {
+		n = math.MaxInt
+	}
+	return func(b *Backend) { b.maxPayload = n }
+}
 
 // maxIdle is how many topics without streams and history keep their numbers.
 const maxIdle = 1024
