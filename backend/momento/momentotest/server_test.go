@@ -27,13 +27,12 @@ import (
 func TestWrongOptions(t *testing.T) {
 	t.Parallel()
 	for want, o := range map[string]Option{
-		"retention":  WithRetention(0),
-		"heartbeat":  WithHeartbeatInterval(-1),
-		"key":        WithAPIKey(""),
-		"limit":      WithMaxPayload(-1),
-		"negative":   WithMaxSubscriptions(-1),
-		"a limit is": WithPublishRate(-1),
-		"listen":     WithAddr("127.0.0.1:none"),
+		"retention":         WithRetention(0),
+		"heartbeat":         WithHeartbeatInterval(-1),
+		"key":               WithAPIKey(""),
+		`WithCaches`:        WithCaches(cache, ""),
+		`the name " \t": a`: WithCaches(" \t"),
+		"listen":            WithAddr("127.0.0.1:none"),
 	} {
 		srv, err := NewServer(o)
 		require.ErrorContains(t, err, want)
@@ -168,6 +167,21 @@ func TestLimits(t *testing.T) {
 	require.Equal(t, []string{ReasonOperationsRate}, trailer.Get("err"))
 	require.EqualValues(t, 3, srv.Topic(cache, topic).Position().Sequence)
 	require.Equal(t, 5, srv.Topic(cache, topic).Publishes())
+}
+
+// As with memory.WithMaxPayload.
+func TestNoLimits(t *testing.T) {
+	t.Parallel()
+	for _, none := range []int{0, -1} {
+		ctx, srv := testContext(t), newServer(t,
+			WithMaxPayload(4), WithMaxSubscriptions(2), WithPublishRate(3),
+			WithMaxPayload(none), WithMaxSubscriptions(none), WithPublishRate(none))
+		c := newRawClient(t, srv)
+		for range 5 {
+			c.subscribe(ctx, 0, 0).want("heartbeat")
+			require.NoError(t, c.publish(ctx, text("12345")))
+		}
+	}
 }
 
 func TestRate(t *testing.T) {
@@ -471,7 +485,10 @@ func TestWait(t *testing.T) {
 	cancel(io.ErrUnexpectedEOF)
 	err := srv.WaitStreams(short, 7)
 	require.ErrorIs(t, err, io.ErrUnexpectedEOF)
-	require.ErrorContains(t, err, "Streams:1")
+	require.ErrorContains(t, err, "want exactly 7 streams to be open, have 1: {Connections:1 Streams:1 ")
+	err = srv.Wait(short, func() bool { return false })
+	require.ErrorIs(t, err, io.ErrUnexpectedEOF)
+	require.ErrorContains(t, err, "the condition of Wait is not met: {Connections:1 Streams:1 ")
 }
 
 func TestRequestsAreBounded(t *testing.T) {
