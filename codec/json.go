@@ -36,7 +36,7 @@ func (jsonCodec[T]) Encode(v T) (pubsub.Payload, error) {
 	e := json.NewEncoder(&b)
 	e.SetEscapeHTML(false)
 	if err := e.Encode(v); err != nil {
-		return pubsub.Payload{}, fmt.Errorf("codec.JSON[%v]: encode: %w", reflect.TypeFor[T](), err)
+		return pubsub.Payload{}, fmt.Errorf("codec.JSON[%v]: %w", reflect.TypeFor[T](), err)
 	}
 	return pubsub.Payload{Format: pubsub.Text, Data: bytes.TrimSuffix(b.Bytes(), []byte("\n"))}, nil
 }
@@ -46,7 +46,7 @@ func (jsonCodec[T]) Decode(p pubsub.Payload) (T, error) {
 	var v T
 	if err := json.Unmarshal(p.Data, &v); err != nil {
 		var zero T // Unmarshal may have filled in a part
-		return zero, fmt.Errorf("codec.JSON[%v]: decode: %w", reflect.TypeFor[T](), err)
+		return zero, fmt.Errorf("codec.JSON[%v]: %w", reflect.TypeFor[T](), err)
 	}
 	return v, nil
 }

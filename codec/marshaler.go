@@ -68,11 +68,11 @@ func newMarshaler[T, U any](name string, f pubsub.Format, marshal func(T) ([]byt
 
 func (c *marshaler[T, U]) Encode(v T) (pubsub.Payload, error) {
 	if isNil(v) {
-		return pubsub.Payload{}, fmt.Errorf("%s: encode: %w: nil", c.name, pubsub.ErrInvalidArgument)
+		return pubsub.Payload{}, fmt.Errorf("%s: %w: nil", c.name, pubsub.ErrInvalidArgument)
 	}
 	data, err := c.marshal(v)
 	if err != nil {
-		return pubsub.Payload{}, fmt.Errorf("%s: encode: %w", c.name, err)
+		return pubsub.Payload{}, fmt.Errorf("%s: %w", c.name, err)
 	}
 	return pubsub.Payload{Format: c.format, Data: clip(data)}, nil
 }
@@ -86,10 +86,10 @@ func (c *marshaler[T, U]) Decode(p pubsub.Payload) (T, error) {
 	}
 	u, ok := target.(U)
 	if !ok {
-		return zero, fmt.Errorf("%s: decode: %w: %T is no %v", c.name, errors.ErrUnsupported, target, reflect.TypeFor[U]())
+		return zero, fmt.Errorf("%s: %w: %T is no %v", c.name, errors.ErrUnsupported, target, reflect.TypeFor[U]())
 	}
 	if err := c.unmarshal(u, p.Data); err != nil {
-		return zero, fmt.Errorf("%s: decode: %w", c.name, err)
+		return zero, fmt.Errorf("%s: %w", c.name, err)
 	}
 	return v, nil
 }

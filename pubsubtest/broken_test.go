@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/topicbus/pubsub"
@@ -175,8 +176,9 @@ type breakage struct {
 	// too, because they look at the same thing through a Bus or in a mixture.
 	meant string
 	also  []string
-	// seamOnly: a Bus over such a backend may crash, so it is spared that.
-	seamOnly bool
+	// broad: so much goes wrong that any case may find it, but none may panic
+	// or wait for ever.
+	broad bool
 }
 
 // perTopic numbers the streams of each topic.
@@ -373,8 +375,8 @@ var breakages = []breakage{{
 			}
 		})
 	},
-	meant:    "Receive/one-at-a-time",
-	seamOnly: true,
+	meant: "Receive/one-at-a-time",
+	broad: true,
 }, {
 	name: "delivers some messages to one of two streams only",
 	wreck: func(b *broken) {
@@ -835,7 +837,239 @@ var breakages = []breakage{{
 	},
 	meant: "Receive/leak-streams",
 	also:  []string{"Receive/leak", "L1/one-stream", "L3/end"},
+}, {
+	name: "delivers every message twice",
+	wreck: func(b *broken) {
+		b.delivers(func(next deliver) deliver {
+			return func(ctx context.Context, f pubsub.Frame) error {
+				if f.Kind == pubsub.KindMessage {
+					_ = next(ctx, f)
+				}
+				return next(ctx, f)
+			}
+		})
+	},
+	meant: "Receive/no-duplicates",
+	broad: true,
+}, {
+	name: "delivers messages that nobody published",
+	wreck: func(b *broken) {
+		b.delivers(func(next deliver) deliver {
+			return func(ctx context.Context, f pubsub.Frame) error {
+				for _, stray := range []id{{probe, 9999}, {99, 1}} {
+					_ = next(ctx, pubsub.Frame{Payload: stray.payload()})
+				}
+				return next(ctx, f)
+			}
+		})
+	},
+	meant: "Publish/topics-apart",
+	broad: true,
+}, {
+	name: "delivers when Receive has returned",
+	wreck: func(b *broken) {
+		b.subscribe = func(ctx context.Context, topic string, after pubsub.Position) (pubsub.Stream, error) {
+			s, err := b.Backend.Subscribe(context.WithoutCancel(ctx), topic, after)
+			if err != nil {
+				return nil, err
+			}
+			return streamFunc(func(d deliver) error {
+				done := make(chan error, 1)
+				go func() { done <- s.Receive(d) }()
+				select {
+				case err := <-done:
+					return err
+				case <-ctx.Done():
+					return nil
+				}
+			}), nil
+		}
+	},
+	meant: "Subscribe/ctx-life",
+	broad: true,
+}, {
+	name: "delivers with a nil ctx",
+	wreck: func(b *broken) {
+		b.delivers(func(next deliver) deliver {
+			return func(_ context.Context, f pubsub.Frame) error { return next(nil, f) }
+		})
+	},
+	meant: "Receive/ctx-blocked",
+	broad: true,
+}, {
+	name: "delivers with a ctx that does not end",
+	wreck: func(b *broken) {
+		b.delivers(func(next deliver) deliver {
+			return func(_ context.Context, f pubsub.Frame) error { return next(context.Background(), f) }
+		})
+	},
+	meant: "Receive/ctx-blocked",
+	broad: true,
+}, {
+	name:  "returns from Receive at once",
+	wreck: func(b *broken) { b.receives(func(context.Context, pubsub.Stream, deliver) error { return nil }) },
+	meant: "Publish/every-stream",
+	broad: true,
+}, {
+	name: "returns from the Receive of later streams at once",
+	wreck: func(b *broken) {
+		var streams perTopic
+		b.subscribe = func(ctx context.Context, topic string, after pubsub.Position) (pubsub.Stream, error) {
+			s, err := b.Backend.Subscribe(ctx, topic, after)
+			if err != nil || streams.next(topic) == 1 {
+				return s, err
+			}
+			return streamFunc(func(deliver) error { return nil }), nil
+		}
+	},
+	meant: "Subscribe/ctx",
+	broad: true,
+}, {
+	name: "returns from Receive when it likes",
+	wreck: func(b *broken) {
+		b.receives(func(ctx context.Context, s pubsub.Stream, d deliver) error {
+			ctx, enough := context.WithCancel(ctx)
+			defer enough()
+			n := 0
+			done := make(chan error, 1)
+			go func() {
+				done <- s.Receive(func(ctx context.Context, f pubsub.Frame) error {
+					if n++; n > 4 {
+						enough()
+						return nil
+					}
+					return d(ctx, f)
+				})
+			}()
+			select {
+			case err := <-done:
+				return err
+			case <-ctx.Done():
+				return nil
+			}
+		})
+	},
+	meant: "Publish/order",
+	broad: true,
+}, {
+	name: "returns no stream and no error",
+	wreck: func(b *broken) {
+		var streams perTopic
+		b.subscribe = func(ctx context.Context, topic string, after pubsub.Position) (pubsub.Stream, error) {
+			if streams.next(topic) > 1 {
+				return nil, nil
+			}
+			return b.Backend.Subscribe(ctx, topic, after)
+		}
+	},
+	meant: "Subscribe/ctx",
+	broad: true,
+}, {
+	name: "never returns a stream and no error",
+	wreck: func(b *broken) {
+		b.subscribe = func(context.Context, string, pubsub.Position) (pubsub.Stream, error) { return nil, nil }
+	},
+	meant: "Subscribe/join-point",
+	broad: true,
+}, {
+	name:  "does not return from Subscribe",
+	wreck: func(b *broken) { b.hangs(0, 0) },
+	meant: "Subscribe/join-point",
+	broad: true,
+}, {
+	name:  "does not return from a later Subscribe",
+	wreck: func(b *broken) { b.hangs(1, 1<<30) },
+	meant: "Subscribe/ctx",
+	broad: true,
+}, {
+	name:  "does not return from Publish",
+	wreck: func(b *broken) { b.hangs(1<<30, 0) },
+	meant: "Publish/no-stream",
+	broad: true,
+}, {
+	name:  "does not return from a later Publish",
+	wreck: func(b *broken) { b.hangs(1<<30, 3) },
+	meant: "Publish/ctx",
+	broad: true,
+}, {
+	name:  "does not return from a much later Publish",
+	wreck: func(b *broken) { b.hangs(1<<30, 15) },
+	meant: "Publish/order",
+	broad: true,
+}, {
+	name: "does not return from Close",
+	wreck: func(b *broken) {
+		b.close = func() error {
+			time.Sleep(50 * time.Minute)
+			return b.Backend.Close()
+		}
+	},
+	meant: "Close/later-calls",
+	also:  []string{"Close/streams", "Close/busy", "Close/leak"},
+}, {
+	name:  "does not close",
+	wreck: func(b *broken) { b.close = func() error { return nil } },
+	meant: "Close/later-calls",
+	also:  []string{"Close/streams", "Close/busy", "Close/leak"},
+}, {
+	name: "does not close, and ignores the ctx of Publish",
+	wreck: func(b *broken) {
+		b.close = func() error { return nil }
+		b.publish = func(ctx context.Context, topic string, p pubsub.Payload) error {
+			return b.Backend.Publish(context.WithoutCancel(ctx), topic, p)
+		}
+	},
+	meant: "Close/busy",
+	also:  []string{"Close/later-calls", "Close/streams", "Close/leak", "Publish/ctx", "Receive/ctx-blocked"},
+}, {
+	name: "goes on publishing after Close",
+	wreck: func(b *broken) {
+		b.publish = func(ctx context.Context, topic string, p pubsub.Payload) error {
+			if err := b.Backend.Publish(ctx, topic, p); !errors.Is(err, pubsub.ErrClosed) {
+				return err
+			}
+			return nil
+		}
+	},
+	meant: "Close/busy",
+	also:  []string{"Close/later-calls"},
+}, {
+	name: "stops publishing at Close",
+	wreck: func(b *broken) {
+		b.publish = func(ctx context.Context, topic string, p pubsub.Payload) error {
+			err := b.Backend.Publish(ctx, topic, p)
+			if errors.Is(err, pubsub.ErrClosed) {
+				time.Sleep(50 * time.Minute)
+			}
+			return err
+		}
+	},
+	meant: "Close/busy",
+	also:  []string{"Close/later-calls"},
 }}
+
+// hangs has a backend not return from Subscribe and from Publish once it did so
+// many times, until Close.
+func (b *broken) hangs(subscribes, publishes int64) {
+	closed := make(chan struct{})
+	b.close = sync.OnceValue(func() error {
+		close(closed)
+		return b.Backend.Close()
+	})
+	var subscribed, published atomic.Int64
+	b.subscribe = func(ctx context.Context, topic string, after pubsub.Position) (pubsub.Stream, error) {
+		if subscribed.Add(1) > subscribes {
+			<-closed
+		}
+		return b.Backend.Subscribe(ctx, topic, after)
+	}
+	b.publish = func(ctx context.Context, topic string, p pubsub.Payload) error {
+		if published.Add(1) > publishes {
+			<-closed
+		}
+		return b.Backend.Publish(ctx, topic, p)
+	}
+}
 
 func fold(topic string) string { return strings.ToLower(topic) }
 

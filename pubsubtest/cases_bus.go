@@ -55,7 +55,7 @@ func busCases() []testCase {
 				}))
 			}
 			for _, d := range done {
-				<-d
+				e.returned("Pipe", d)
 			}
 			e.send(b, topic, publishers, 1, 2)
 			var order []id
@@ -158,16 +158,15 @@ func busCases() []testCase {
 		run: func(e *env) {
 			b, topic := e.bus(), e.topic("d6")
 			e.join(b, topic)
-			ctx, cancel := e.deadline()
-			defer cancel()
 			for _, sentinel := range serviceErrors() {
 				e.FailPublish(sentinel)
-				if err := b.Publish(ctx, topic, id{1, 2}); !errors.Is(err, sentinel) {
+				if err := e.call("Publish", func(ctx context.Context) error { return b.Publish(ctx, topic, id{1, 2}) }); !errors.Is(err, sentinel) {
 					e.Errorf("Publish failed for the reason %q; errors.Is does not find it in: %v", sentinel, err)
 				}
 			}
 			raw := e.rawBus()
-			if err := raw.Publish(ctx, topic, make([]byte, e.MaxPayload+1)); !errors.Is(err, pubsub.ErrPayloadTooLarge) {
+			large := make([]byte, e.MaxPayload+1)
+			if err := e.call("Publish", func(ctx context.Context) error { return raw.Publish(ctx, topic, large) }); !errors.Is(err, pubsub.ErrPayloadTooLarge) {
 				e.Errorf("Publish of %d bytes: want ErrPayloadTooLarge, got: %v", e.MaxPayload+1, err)
 			}
 		},
@@ -181,14 +180,19 @@ func busCases() []testCase {
 			defer cancel()
 			var subs []*pubsub.Subscription[[]byte]
 			for range 2 {
-				s, err := b.Subscribe(ctx, topic)
+				var s *pubsub.Subscription[[]byte]
+				err := e.call("Subscribe", func(context.Context) (err error) {
+					s, err = b.Subscribe(ctx, topic)
+					return err
+				})
 				if err != nil {
 					e.Fatalf("Subscribe: %v", err)
 				}
 				subs = append(subs, s)
 			}
 			for i := 1; i <= n; i++ {
-				if err := b.Publish(ctx, topic, id{1, 1000 + i}.payload().Data); err != nil {
+				data := id{1, 1000 + i}.payload().Data
+				if err := e.call("Publish", func(ctx context.Context) error { return b.Publish(ctx, topic, data) }); err != nil {
 					e.Fatalf("Publish: %v", err)
 				}
 			}
@@ -343,7 +347,7 @@ func (bytesCodec) Encode(b []byte) (pubsub.Payload, error) { return pubsub.Paylo
 func (bytesCodec) Decode(p pubsub.Payload) ([]byte, error) { return p.Data, nil }
 
 func (e *env) rawBus() pubsub.Bus[[]byte] {
-	b := pubsub.New(e.Backend, pubsub.Codec[[]byte](bytesCodec{}))
+	b := pubsub.New(careful{e}, pubsub.Codec[[]byte](bytesCodec{}))
 	e.Cleanup(func() { e.within("", func() { _ = b.Close() }) })
 	return b
 }

@@ -3,6 +3,8 @@ package pubsubtest
 import (
 	"errors"
 	"io"
+	"sync/atomic"
+	"time"
 
 	"github.com/topicbus/pubsub"
 )
@@ -146,9 +148,7 @@ func closeCases() []testCase {
 			s := e.tap(topic)
 			e.closeTwice()
 			s.ends("Close")
-			ctx, cancel := e.deadline()
-			defer cancel()
-			if err := e.Backend.Publish(ctx, topic, id{1, 1}.payload()); !errors.Is(err, pubsub.ErrClosed) {
+			if err := e.tryPublish(topic, id{1, 1}.payload()); !errors.Is(err, pubsub.ErrClosed) {
 				e.Errorf("Publish after Close: want ErrClosed, got: %v", err)
 			}
 			if _, err := e.trySubscribe(topic, pubsub.Position{}); !errors.Is(err, pubsub.ErrClosed) {
@@ -180,20 +180,32 @@ func closeCases() []testCase {
 			s := e.tap(topic)
 			var errs [publishers]error
 			var done []<-chan struct{}
+			var closed atomic.Bool
 			ctx, cancel := e.deadline()
 			defer cancel()
 			for p := range publishers {
 				done = append(done, e.goroutine(func() {
-					for n := 1; errs[p] == nil; n++ {
+					for n := 1; errs[p] == nil && ctx.Err() == nil; n++ {
+						if n%64 == 0 {
+							time.Sleep(time.Duration(n/64) * time.Millisecond) // in a bubble, for time to pass
+						}
+						late := closed.Load()
 						errs[p] = e.Backend.Publish(ctx, topic, id{p, n}.payload())
+						if late && errs[p] == nil {
+							return
+						}
 					}
 				}))
 			}
 			s.until("some messages", func(l ledger) bool { return len(l) > 10 })
 			e.closeTwice()
+			closed.Store(true)
 			for p := range publishers {
-				<-done[p]
-				if !errors.Is(errs[p], pubsub.ErrClosed) {
+				e.returned("Publish during Close", done[p])
+				switch {
+				case errs[p] == nil:
+					e.Errorf("Publish still succeeds after Close")
+				case !errors.Is(errs[p], pubsub.ErrClosed):
 					e.Errorf("Publish during Close: want nil or ErrClosed, got: %v", errs[p])
 				}
 			}

@@ -3,6 +3,7 @@ package pubsubtest
 import (
 	"context"
 	"errors"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -99,7 +100,7 @@ func receiveCases() []testCase {
 			}
 			shut.Store(false)
 			close(release)
-			<-published
+			e.returned("Publish", published)
 			if err != nil {
 				e.Fatalf("Publish: %v", err)
 			}
@@ -123,11 +124,9 @@ func receiveCases() []testCase {
 			}
 			s.receive().begin()
 			for n := 1; n <= 6; n++ {
-				ctx, cancel := e.deadline()
-				if err := e.Backend.Publish(ctx, topic, id{1, n}.payload()); err != nil && n != 3 {
+				if err := e.tryPublish(topic, id{1, n}.payload()); err != nil && n != 3 {
 					e.Errorf("Publish: %v", err)
 				}
-				cancel()
 			}
 			l := s.awaitMessage(id{1, 6})
 			if n := refused.Load(); n != 1 {
@@ -171,13 +170,15 @@ func receiveCases() []testCase {
 			topic := e.topic("blocked")
 			s := e.subscribe(topic, pubsub.Position{})
 			blocked := make(chan struct{})
+			block := sync.OnceFunc(func() { close(blocked) })
+			over, letGo := context.WithCancel(context.Background())
+			defer letGo()
 			s.hook = func(ctx context.Context, f pubsub.Frame) error {
 				if i, err := parseID(f.Payload); err != nil || i != (id{1, 1}) {
 					return nil
 				}
-				close(blocked)
-				<-ctx.Done() // where that is the publisher's, the stream ends first
-				return ctx.Err()
+				block()
+				return hold(ctx, over, nil) // where ctx is the publisher's, the stream ends first
 			}
 			s.receive().begin()
 			ctx, cancel := context.WithTimeout(context.Background(), 2*e.timeout)
@@ -193,7 +194,7 @@ func receiveCases() []testCase {
 				e.Errorf("want nil, got: %v", err)
 			}
 			cancel()
-			<-published
+			e.returned("Publish", published)
 		},
 	}, {
 		name:   "Receive/concurrent",
@@ -227,7 +228,7 @@ func receiveCases() []testCase {
 			each(visitors, func(topic string, _ int) error {
 				for range n / 4 {
 					ctx, cancel := context.WithCancel(context.Background())
-					s, err := e.Backend.Subscribe(ctx, topic, pubsub.Position{})
+					s, err := careful{e}.Subscribe(ctx, topic, pubsub.Position{})
 					if err != nil {
 						cancel()
 						return err
@@ -240,6 +241,9 @@ func receiveCases() []testCase {
 						}
 						return nil
 					})
+					if err == nil && ctx.Err() == nil {
+						err = errEarly
+					}
 					timer.Stop()
 					cancel()
 					if err != nil {
@@ -321,7 +325,7 @@ func (e *env) warmUp() int {
 	e.visit(visitors)
 	// What a stream leaves to end on its own has ended when no more do.
 	n, _ := e.goroutines()
-	for quiet := 0; quiet < 5; {
+	for quiet, end := 0, time.Now().Add(e.timeout); quiet < 5 && time.Now().Before(end); {
 		time.Sleep(2 * time.Millisecond)
 		now, _ := e.goroutines()
 		if quiet++; now < n {

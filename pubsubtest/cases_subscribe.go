@@ -75,13 +75,18 @@ func subscribeCases() []testCase {
 			for i := range 8 {
 				e.cutShort(time.Duration(i*i)*50*time.Microsecond, "Subscribe", func(ctx context.Context) error {
 					for ctx.Err() == nil {
-						s, err := e.Backend.Subscribe(ctx, topic, pubsub.Position{})
+						s, err := careful{e}.Subscribe(ctx, topic, pubsub.Position{})
 						if err != nil {
 							return err
 						}
 						// As the Bus does, whatever became of ctx.
-						if err := s.Receive(func(context.Context, pubsub.Frame) error { return nil }); err != nil {
+						err = s.Receive(func(context.Context, pubsub.Frame) error { return nil })
+						if err != nil {
 							return err
+						}
+						if ctx.Err() == nil {
+							e.note(errEarly.Error())
+							return nil
 						}
 					}
 					return nil

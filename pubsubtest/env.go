@@ -3,9 +3,11 @@ package pubsubtest
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"io"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -26,6 +28,9 @@ type env struct {
 	topics  int    // made so far
 	probes  []probed
 	running sync.WaitGroup // goroutines that the case started
+
+	mu       sync.Mutex
+	breaches []string // noted by others than the goroutine of the case
 }
 
 // Errorf fails the test and names the clause.
@@ -83,6 +88,71 @@ func (e *env) within(what string, f func()) bool {
 	}
 }
 
+// errStuck: a call has not returned though its ctx had ended.
+var errStuck = errors.New("the call has not returned, long after its ctx ended")
+
+// try calls f with a ctx that ends in time, and goes on without it if it does
+// not return then. It may be called from any goroutine.
+func (e *env) try(f func(context.Context) error) error {
+	ctx, cancel := e.deadline()
+	defer cancel()
+	result := make(chan error, 1)
+	e.goroutine(func() { result <- f(ctx) })
+	select {
+	case err := <-result:
+		return err
+	case <-time.After(2 * e.timeout):
+		return errStuck
+	}
+}
+
+// call is try, and fails the test if f does not return.
+func (e *env) call(what string, f func(context.Context) error) error {
+	e.Helper()
+	err := e.try(f)
+	if errors.Is(err, errStuck) {
+		e.Fatalf("%s: %v", what, err)
+	}
+	return err
+}
+
+// tryPublish publishes a message.
+func (e *env) tryPublish(topic string, p pubsub.Payload) error {
+	e.Helper()
+	return e.call("Publish", func(ctx context.Context) error { return e.Backend.Publish(ctx, topic, p) })
+}
+
+// returned waits for a goroutine whose calls have a ctx that ends in time, and
+// fails the test if it does not end.
+func (e *env) returned(what string, done <-chan struct{}) {
+	e.Helper()
+	select {
+	case <-done:
+	case <-time.After(2 * e.timeout):
+		e.Fatalf("%s: %v", what, errStuck)
+	}
+}
+
+// note keeps a breach until the case ends. It may be called from any goroutine
+// and at any time, as backends may call deliver.
+func (e *env) note(breach string) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if !slices.Contains(e.breaches, breach) {
+		e.breaches = append(e.breaches, breach)
+	}
+}
+
+// report fails the test for each breach that was noted.
+func (e *env) report() {
+	e.Helper()
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for _, breach := range e.breaches {
+		e.Errorf("%s", breach)
+	}
+}
+
 // wait waits for the case's goroutines. Those of a backend that does not let
 // go of them are left behind; the case that is about this has failed then.
 func (e *env) wait() {
@@ -122,11 +192,9 @@ func (e *env) subscribable() {
 	e.Helper()
 	topic := e.topic("again")
 	if !e.poll(func() bool {
-		ctx, cancel := context.WithCancel(context.Background())
-		defer cancel()
-		s, err := e.Backend.Subscribe(ctx, topic, pubsub.Position{})
+		s, err := e.trySubscribe(topic, pubsub.Position{})
 		if err == nil {
-			e.goroutine(func() { _ = s.Receive(func(context.Context, pubsub.Frame) error { return nil }) })
+			s.receive().cancel()
 		}
 		return err == nil
 	}) {
@@ -137,9 +205,7 @@ func (e *env) subscribable() {
 // publish has the backend accept a message, or fails the test.
 func (e *env) publish(topic string, p pubsub.Payload) {
 	e.Helper()
-	ctx, cancel := e.deadline()
-	defer cancel()
-	if err := e.Backend.Publish(ctx, topic, p); err != nil {
+	if err := e.tryPublish(topic, p); err != nil {
 		e.Fatalf("Publish: %v", err)
 	}
 }
@@ -161,9 +227,7 @@ func (e *env) publishers(topic string, publishers, n int) {
 	for p := range publishers {
 		done = append(done, e.goroutine(func() {
 			for i := 1; i <= n && errs[p] == nil; i++ {
-				ctx, cancel := e.deadline()
-				errs[p] = e.Backend.Publish(ctx, topic, id{p, i}.payload())
-				cancel()
+				errs[p] = e.try(func(ctx context.Context) error { return e.Backend.Publish(ctx, topic, id{p, i}.payload()) })
 				runtime.Gosched() // others shall come in between
 			}
 		}))

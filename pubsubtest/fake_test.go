@@ -18,6 +18,7 @@ type fakeTB struct {
 	failed, skipped bool
 	output          []string
 	cleanups        []func()
+	took            time.Duration
 }
 
 func (f *fakeTB) record(failed, skipped bool, s string) {
@@ -92,12 +93,14 @@ func rehearse(t *testing.T, test func(testing.TB)) *fakeTB {
 	synctest.Test(t, func(t *testing.T) {
 		f = &fakeTB{TB: t}
 		done := make(chan struct{})
+		start := time.Now()
 		go func() {
 			defer close(done)
 			defer f.cleanup()
 			test(f)
 		}()
 		<-done
+		f.took = time.Since(start)
 		time.Sleep(time.Hour) // until those have gone who leave late
 	})
 	return f

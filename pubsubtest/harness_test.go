@@ -3,6 +3,7 @@ package pubsubtest
 import (
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -47,20 +48,49 @@ func TestHarnessWithoutBackend(t *testing.T) {
 	f := rehearse(t, func(tb testing.TB) { checkHarness(tb, h) })
 	require.True(t, f.failed)
 	require.Contains(t, f.text(), "Target.Backend is nil")
+	for _, c := range cases() {
+		f := rehearse(t, func(tb testing.TB) { c.test(tb, h, new(unchecked)) })
+		require.True(t, f.failed)
+		require.Contains(t, f.text(), "Target.Backend is nil")
+	}
+}
+
+// The end of a case waits for Close, but not for ever.
+func TestHarnessOfABackendThatDoesNotClose(t *testing.T) {
+	h := bareHarness(allCapabilities[1:]...)
+	h.New = func(testing.TB) Target {
+		return Target{Backend: &broken{Backend: memory.New(), close: func() error { time.Sleep(50 * time.Minute); return nil }}}
+	}
+	f := rehearse(t, func(tb testing.TB) { checkHarness(tb, h) })
+	require.False(t, f.failed, f.text())
+	require.Less(t, f.took, maxWait)
 }
 
 // What is not checked is named; what can be checked is.
 func TestCasesWithoutCapabilities(t *testing.T) {
+	var left unchecked
 	for _, c := range cases() {
-		f := rehearse(t, func(tb testing.TB) { c.test(tb, bareHarness(allCapabilities...)) })
+		f := rehearse(t, func(tb testing.TB) { c.test(tb, bareHarness(), &left) }) // stated or not
 		require.False(t, f.failed, "%s: %s", c.name, f.text())
 		require.Equal(t, len(c.needs) > 0, f.skipped, c.name)
 		if f.skipped {
 			require.Contains(t, f.text(), "NOT CHECKED")
 			require.Contains(t, f.text(), string(c.needs[0]))
 			require.Contains(t, f.text(), c.clause)
+			require.Contains(t, left.cases, c.name)
 		}
 	}
+	require.Contains(t, left.String(), "not checked, because the Target has no Close, Disconnect, EndStreams, FailPublish, FailSubscribe, "+
+		"Heartbeat, History, Lose, MaxPayload, Numbered, Publish, Reconnect, Reset or Streams:\n\tPublish/error\n\tPayload/limit\n")
+}
+
+func TestUncheckedIsInWords(t *testing.T) {
+	var left unchecked
+	left.add("Receive/gap-place", []capability{lose})
+	require.Equal(t, "not checked, because the Target has no Lose:\n\tReceive/gap-place", left.String())
+	left.add("Receive/reset", []capability{reset})
+	left.add("Receive/gap-count", []capability{lose})
+	require.Equal(t, "not checked, because the Target has no Lose or Reset:\n\tReceive/gap-place\n\tReceive/reset\n\tReceive/gap-count", left.String())
 }
 
 func TestRunOfBareBackend(t *testing.T) { Run(t, bareHarness(allCapabilities...)) }

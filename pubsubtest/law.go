@@ -120,7 +120,7 @@ func (s *schedule) burst(t *lawTopic) {
 		t.readers = append(t.readers, r)
 	}
 	for p := range counts {
-		<-done[p]
+		s.e.returned("Publish", done[p])
 		t.least += accepted[p]
 		t.most += accepted[p]
 		if accepted[p] < counts[p] {
@@ -222,7 +222,9 @@ func (s *schedule) settle(t *lawTopic) {
 		name := t.publishers
 		t.publishers++
 		t.most++
-		if s.publish(t, name, 1) == 0 {
+		var accepted int
+		s.e.returned("Publish", s.e.goroutine(func() { accepted = s.publish(t, name, 1) }))
+		if accepted == 0 {
 			if time.Now().After(end) {
 				s.e.Fatalf("Publish fails for %v", s.e.timeout)
 			}

@@ -19,7 +19,7 @@ func (idCodec) Decode(p pubsub.Payload) (id, error) { return parseID(p) }
 // bus returns a bus over the backend.
 func (e *env) bus(opts ...pubsub.Option) pubsub.Bus[id] {
 	opts = append(opts, pubsub.WithLogger(slog.New(slog.DiscardHandler))) // cases look at every loss
-	b := pubsub.New(e.Backend, pubsub.Codec[id](idCodec{}), opts...)
+	b := pubsub.New(careful{e}, pubsub.Codec[id](idCodec{}), opts...)
 	e.Cleanup(func() { e.within("", func() { _ = b.Close() }) })
 	return b
 }
@@ -111,10 +111,8 @@ func (r *reader) keep(ev pubsub.Event[id]) {
 // send publishes through the bus, or fails the test.
 func (e *env) send(b pubsub.Bus[id], topic string, publisher, first, last int) {
 	e.Helper()
-	ctx, cancel := e.deadline()
-	defer cancel()
 	for n := first; n <= last; n++ {
-		if err := b.Publish(ctx, topic, id{publisher, n}); err != nil {
+		if err := e.call("Publish", func(ctx context.Context) error { return b.Publish(ctx, topic, id{publisher, n}) }); err != nil {
 			e.Fatalf("Publish: %v", err)
 		}
 	}

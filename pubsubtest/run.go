@@ -22,29 +22,56 @@ func Run(t *testing.T, h Harness) {
 		t.Fatal("pubsubtest: Harness.New is nil: Run needs it to make the backend")
 	}
 	t.Run("Harness", func(t *testing.T) { checkHarness(t, h) })
-	var unchecked []string
+	var left unchecked
 	for _, c := range cases() {
-		t.Run(c.name, func(t *testing.T) {
-			defer func() {
-				if t.Skipped() {
-					unchecked = append(unchecked, c.name)
-				}
-			}()
-			c.test(t, h)
-		})
+		t.Run(c.name, func(t *testing.T) { c.test(t, h, &left) })
 	}
-	if len(unchecked) > 0 {
-		t.Logf("not checked, for want of %s: %s", strings.Join(h.Without, ", "), strings.Join(unchecked, ", "))
+	if len(left.cases) > 0 {
+		t.Log(left.String())
 	}
+}
+
+// unchecked are the cases that were skipped, and the capabilities that they
+// need and the Target lacks.
+type unchecked struct {
+	cases   []string
+	lacking []capability
+}
+
+func (u *unchecked) add(name string, lacking []capability) {
+	u.cases = append(u.cases, name)
+	for _, c := range lacking {
+		if !slices.Contains(u.lacking, c) {
+			u.lacking = append(u.lacking, c)
+		}
+	}
+}
+
+func (u *unchecked) String() string {
+	slices.Sort(u.lacking)
+	return fmt.Sprintf("not checked, because the Target has no %s:\n\t%s", enumerate(u.lacking), strings.Join(u.cases, "\n\t"))
+}
+
+// enumerate lists what a Target has none of: "A", "A or B", "A, B or C".
+func enumerate(list []capability) string {
+	var b strings.Builder
+	for i, c := range list {
+		switch {
+		case i == 0:
+		case i < len(list)-1:
+			b.WriteString(", ")
+		default:
+			b.WriteString(" or ")
+		}
+		b.WriteString(string(c))
+	}
+	return b.String()
 }
 
 // checkHarness fails if the Harness is not accurate about what it lacks.
 func checkHarness(t testing.TB, h Harness) {
-	target := h.New(t)
-	if target.Backend == nil {
-		t.Fatal("Target.Backend is nil")
-	}
-	defer closeBackend(target.Backend)
+	e := newEnv(t, h, "a Harness is accurate about what its Target lacks.")
+	target := &e.Target
 	have := target.capabilities()
 	var missing []string
 	for _, c := range slices.Sorted(maps.Keys(have)) {
@@ -76,17 +103,29 @@ func cases() []testCase {
 	return slices.Concat(publishCases(), payloadCases(), subscribeCases(), receiveCases(), faultCases(), closeCases(), busCases(), lawCases())
 }
 
-// test runs the case in the test t.
-func (c testCase) test(t testing.TB, h Harness) {
-	e := &env{TB: t, clause: c.clause, h: h, timeout: h.Timeout, label: uniqueName()}
+// newEnv makes a Target, which is closed when the test ends.
+func newEnv(t testing.TB, h Harness, clause string) *env {
+	t.Helper()
+	e := &env{TB: t, clause: clause, h: h, timeout: h.Timeout, label: uniqueName()}
 	if e.timeout <= 0 {
 		e.timeout = 10 * time.Second
 	}
-	e.Cleanup(e.wait) // last: Close and New's own Cleanup set free who is stuck
+	e.Cleanup(e.report)
+	e.Cleanup(e.wait) // late: Close and New's own Cleanup set free who is stuck
 	e.Target = h.New(t)
+	if e.Backend == nil {
+		t.Fatal("Target.Backend is nil")
+	}
 	e.Cleanup(func() { e.within("", func() { closeBackend(e.Backend) }) })
+	return e
+}
+
+// test runs the case in the test t, and adds it to left if it is skipped.
+func (c testCase) test(t testing.TB, h Harness, left *unchecked) {
+	e := newEnv(t, h, c.clause)
 	if lacking := e.lacking(c.needs); len(lacking) > 0 {
-		t.Skipf("NOT CHECKED, the Target has no %v: %s", lacking, c.clause)
+		left.add(c.name, lacking)
+		t.Skipf("NOT CHECKED, the Target has no %s: %s", enumerate(lacking), c.clause)
 	}
 	e.labelled(func() { c.run(e) })
 }

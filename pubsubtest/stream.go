@@ -30,6 +30,9 @@ func (s *stream) flowing() {
 		if s.await(s.e.timeout/5, flows) {
 			return
 		}
+		if err, ended := s.awaitEnd(0); ended {
+			s.e.Fatalf("the stream of %q has ended (%v) before it delivered what was published%s", s.topic, err, ledger(s.snapshot()).tail())
+		}
 	}
 	s.e.Fatalf("the stream of %q delivers nothing%s", s.topic, ledger(s.snapshot()).tail())
 }
@@ -42,16 +45,15 @@ func (s *stream) begin() {
 	s.flowing()
 	l := ledger(s.snapshot())
 	s.start = l.probeAfter(before) + 1
-	s.probes = l[s.start-1].id.n
+	s.probes = min(l[s.start-1].id.n, len(s.e.probes)) // it may be none of ours
 }
 
 // probe publishes a probe and reports whether it was accepted.
 func (e *env) probe(topic string) bool {
-	ctx, cancel := e.deadline()
-	defer cancel()
+	e.Helper()
 	n := len(e.probes)
 	e.probes = append(e.probes, probed{topic: topic})
-	e.probes[n].accepted = e.Backend.Publish(ctx, topic, id{probe, n + 1}.payload()) == nil
+	e.probes[n].accepted = e.tryPublish(topic, id{probe, n + 1}.payload()) == nil
 	return e.probes[n].accepted
 }
 

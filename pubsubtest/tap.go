@@ -2,6 +2,7 @@ package pubsubtest
 
 import (
 	"context"
+	"errors"
 	"sync/atomic"
 
 	"github.com/topicbus/pubsub"
@@ -50,10 +51,17 @@ func (e *env) trySubscribe(topic string, after pubsub.Position) (*tap, error) {
 		e.FailNow()
 	}
 	if err == nil && s.opened == nil {
-		e.Fatalf("Subscribe returned neither a Stream nor an error")
+		e.Fatalf("%v", errNoStream)
 	}
 	return s, err
 }
+
+const nilContext = "deliver was called with a nil ctx"
+
+var (
+	errNoStream = errors.New("Subscribe returned neither a Stream nor an error")
+	errEarly    = errors.New("Receive returned nil, and its ctx had not ended")
+)
 
 // receive starts to read the stream.
 func (s *tap) receive() *tap {
@@ -62,6 +70,10 @@ func (s *tap) receive() *tap {
 }
 
 func (s *tap) deliver(ctx context.Context, f pubsub.Frame) error {
+	if ctx == nil {
+		s.e.note(nilContext)
+		ctx = s.ctx
+	}
 	if s.inside.Add(1) > 1 {
 		s.overlaps.Add(1)
 	}

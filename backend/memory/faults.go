@@ -19,15 +19,17 @@ type faults struct {
 
 // failures are calls that are to fail.
 type failures struct {
-	n   int
+	n   int // negative: no end
 	err error
 }
 
 func (f *failures) next() error {
-	if f.n <= 0 {
+	if f.n == 0 {
 		return nil
 	}
-	f.n--
+	if f.n > 0 {
+		f.n--
+	}
 	if f.err == nil {
 		return fmt.Errorf("memory: made to fail: %w", pubsub.ErrUnavailable)
 	}
@@ -81,7 +83,7 @@ func (b *Backend) guardSubscribe() error {
 
 // watch sets whether publishers must look at the faults. mu is held.
 func (b *Backend) watch() {
-	b.guarded.Store(b.closed || b.faults.publishes.n > 0 || b.faults.delay > 0)
+	b.guarded.Store(b.closed || b.faults.publishes.n != 0 || b.faults.delay > 0)
 }
 
 // outage is a topic's time without connection.
@@ -235,8 +237,9 @@ func (b *Backend) EndStreams(err error, topics ...string) {
 }
 
 // FailPublishes fails the next n calls of Publish, to any topic, with err.
-// Their messages are not accepted. A nil err stands for ErrUnavailable; an n of
-// 0 takes the fault back.
+// Their messages are not accepted. A nil err stands for ErrUnavailable. With a
+// negative n all calls fail, until FailPublishes is called again: an n of 0
+// takes the fault back.
 func (b *Backend) FailPublishes(n int, err error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -245,7 +248,8 @@ func (b *Backend) FailPublishes(n int, err error) {
 }
 
 // FailSubscribes fails the next n calls of Subscribe, to any topic, with err. A
-// nil err stands for ErrUnavailable; an n of 0 takes the fault back.
+// nil err stands for ErrUnavailable. With a negative n all calls fail, until
+// FailSubscribes is called again: an n of 0 takes the fault back.
 func (b *Backend) FailSubscribes(n int, err error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()

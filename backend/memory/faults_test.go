@@ -3,6 +3,7 @@ package memory_test
 import (
 	"context"
 	"errors"
+	"math"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -182,6 +183,35 @@ func TestFailPublishes(t *testing.T) {
 		require.ErrorIs(t, b.Publish(t.Context(), "a", pubsub.Payload{}), pubsub.ErrUnavailable)
 		require.Len(t, b.Published("a"), 2)
 	}, memory.WithHistory(10))
+}
+
+func TestFailPublishesUntilTakenBack(t *testing.T) {
+	bubble(t, func(t *testing.T, b *memory.Backend) {
+		for _, always := range []int{-1, math.MinInt} {
+			b.FailPublishes(always, pubsub.ErrLimitExceeded)
+			for range 100 {
+				require.ErrorIs(t, b.Publish(t.Context(), "a", pubsub.Payload{}), pubsub.ErrLimitExceeded)
+			}
+			open(t, b, "a", pubsub.Position{})
+			b.FailPublishes(0, nil)
+			publish(t, b, "a", "x")
+		}
+	})
+}
+
+func TestFailSubscribesUntilTakenBack(t *testing.T) {
+	bubble(t, func(t *testing.T, b *memory.Backend) {
+		for _, always := range []int{-1, math.MinInt} {
+			b.FailSubscribes(always, pubsub.ErrUnauthenticated)
+			for range 100 {
+				_, err := b.Subscribe(t.Context(), "a", pubsub.Position{})
+				require.ErrorIs(t, err, pubsub.ErrUnauthenticated)
+			}
+			publish(t, b, "a", "x")
+			b.FailSubscribes(0, nil)
+			open(t, b, "a", pubsub.Position{})
+		}
+	})
 }
 
 func TestFailSubscribes(t *testing.T) {

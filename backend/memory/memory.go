@@ -18,13 +18,18 @@ import (
 type Option func(*Backend)
 
 // WithHistory keeps the newest n messages of every topic, for streams that
-// resume and for [Backend.Published]. The default, 0, keeps none. Topics are
-// then kept for the life of the backend.
+// resume and for [Backend.Published]. Topics are then kept for the life of the
+// backend. The default, 0, keeps none; so does a negative n.
 func WithHistory(n int) Option { return func(b *Backend) { b.history = max(n, 0) } }
 
 // WithMaxPayload refuses payloads of more than n bytes with
-// [pubsub.ErrPayloadTooLarge]. The default is no limit.
-func WithMaxPayload(n int) Option { return func(b *Backend) { b.maxPayload = max(n, 0) } }
+// [pubsub.ErrPayloadTooLarge]. The default is no limit, as is an n of 0 or less.
+func WithMaxPayload(n int) Option {
+	if n <= 0 {
+		n = math.MaxInt
+	}
+	return func(b *Backend) { b.maxPayload = n }
+}
 
 // maxIdle is how many topics without streams and history keep their numbers.
 const maxIdle = 1024
@@ -215,6 +220,9 @@ func (b *Backend) Subscribe(ctx context.Context, name string, after pubsub.Posit
 func (b *Backend) retire(t *topic) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	if t.forgotten() {
+		return // the news is late, and another topic may have the name by now
+	}
 	if t.listed { // it was idle before: now it is the last one
 		i := slices.Index(b.idle, t)
 		b.idle = slices.Delete(b.idle, i, i+1)
@@ -236,6 +244,14 @@ func (b *Backend) retire(t *topic) {
 	b.topics.Delete(old.name)
 	b.count--
 	b.cache.drop(old)
+}
+
+// forgotten reports whether retire has forgotten t. Backend.mu is held, so that
+// it stays true or false.
+func (t *topic) forgotten() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.gone
 }
 
 var (

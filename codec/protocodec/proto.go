@@ -57,11 +57,11 @@ func newCodec[M proto.Message](name string, f pubsub.Format, marshal func(proto.
 
 func (c *codec[M]) Encode(m M) (pubsub.Payload, error) {
 	if any(m) == nil || !m.ProtoReflect().IsValid() {
-		return pubsub.Payload{}, fmt.Errorf("%s: encode: %w: nil message", c.name, pubsub.ErrInvalidArgument)
+		return pubsub.Payload{}, fmt.Errorf("%s: %w: nil message", c.name, pubsub.ErrInvalidArgument)
 	}
 	data, err := c.marshal(m)
 	if err != nil {
-		return pubsub.Payload{}, fmt.Errorf("%s: encode: %w", c.name, err)
+		return pubsub.Payload{}, fmt.Errorf("%s: %w", c.name, err)
 	}
 	return pubsub.Payload{Format: c.format, Data: data}, nil
 }
@@ -69,11 +69,11 @@ func (c *codec[M]) Encode(m M) (pubsub.Payload, error) {
 func (c *codec[M]) Decode(p pubsub.Payload) (M, error) {
 	var zero M
 	if c.pointee == nil {
-		return zero, fmt.Errorf("%s: decode: %w: use a generated message type", c.name, errors.ErrUnsupported)
+		return zero, fmt.Errorf("%s: %w: use a generated message type", c.name, errors.ErrUnsupported)
 	}
 	m := reflect.New(c.pointee).Interface().(M)
 	if err := c.unmarshal(p.Data, m); err != nil {
-		return zero, fmt.Errorf("%s: decode: %w", c.name, err)
+		return zero, fmt.Errorf("%s: %w", c.name, err)
 	}
 	return m, nil
 }

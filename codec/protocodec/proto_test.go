@@ -20,6 +20,7 @@ import (
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
 	"github.com/topicbus/pubsub"
+	"github.com/topicbus/pubsub/backend/memory"
 	"github.com/topicbus/pubsub/codec/protocodec"
 )
 
@@ -109,7 +110,7 @@ func TestNilIsNoMessage(t *testing.T) {
 	both(t, func(t *testing.T, c pubsub.Codec[*wrapperspb.BytesValue], _ pubsub.Format) {
 		_, err := c.Encode(nil)
 		require.ErrorIs(t, err, pubsub.ErrInvalidArgument)
-		require.ErrorContains(t, err, "[*wrapperspb.BytesValue]: encode")
+		require.ErrorContains(t, err, "[*wrapperspb.BytesValue]: ")
 		p, err := c.Encode(&wrapperspb.BytesValue{})
 		require.NoError(t, err)
 		v, err := c.Decode(p)
@@ -182,12 +183,12 @@ func TestMalformedPayloads(t *testing.T) {
 			nest(6_000),
 		} {
 			v, err := c.Decode(pubsub.Payload{Format: format, Data: data})
-			require.ErrorContains(t, err, "[*structpb.Value]: decode")
+			require.ErrorContains(t, err, "[*structpb.Value]: ")
 			require.Nil(t, v)
 		}
 	})
 	_, err := protocodec.Binary[*wrapperspb.StringValue]().Encode(wrapperspb.String("\xff"))
-	require.ErrorContains(t, err, "protocodec.Binary[*wrapperspb.StringValue]: encode")
+	require.ErrorContains(t, err, "protocodec.Binary[*wrapperspb.StringValue]: ")
 }
 
 // nest returns the wire format of a list in a list in a list and so on.
@@ -229,5 +230,23 @@ func survives[M proto.Message](t *testing.T, c pubsub.Codec[M], data []byte) {
 	back, err := c.Decode(p)
 	if err != nil || !proto.Equal(v, back) {
 		t.Fatalf("%v became %v, %v", v, back, err)
+	}
+}
+
+// The Bus says whether it encoded or decoded, so the codecs do not.
+func TestErrorsSayOnceWhatFailed(t *testing.T) {
+	for name, c := range map[string]pubsub.Codec[*wrapperspb.StringValue]{
+		"protocodec.Binary": protocodec.Binary[*wrapperspb.StringValue](),
+		"protocodec.JSON":   protocodec.JSON[*wrapperspb.StringValue](),
+	} {
+		for _, v := range []*wrapperspb.StringValue{nil, wrapperspb.String("\xff")} {
+			err := pubsub.New(memory.New(), c).Publish(t.Context(), "a", v)
+			require.ErrorIs(t, err, pubsub.ErrCodec)
+			require.ErrorContains(t, err, "encode: "+name+"[*wrapperspb.StringValue]: ")
+			require.Equal(t, 1, strings.Count(err.Error(), "encode:"), "%v", err)
+		}
+		_, err := c.Decode(pubsub.Payload{Data: []byte("\xff")})
+		require.Error(t, err)
+		require.NotContains(t, err.Error(), "decode:")
 	}
 }

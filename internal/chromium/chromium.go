@@ -6,6 +6,7 @@ package chromium
 import (
 	"bufio"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -45,15 +46,19 @@ type message struct {
 	} `json:"error,omitempty"`
 }
 
+// Named is the environment variable that may name the browser. Without it those
+// of the usual names are tried.
+const Named = "CHROMIUM"
+
 // Start starts the browser, or fails t if there is none.
 func Start(t testing.TB) *Browser {
 	t.Helper()
 	if os.Getenv(Off) == "off" {
 		t.Skip("not tested in a browser: " + Off + "=off")
 	}
-	path := find()
-	if path == "" {
-		t.Fatal("this test needs Chromium: install it (Debian: apt-get install chromium), or leave such tests out with " + Off + "=off")
+	path, err := find(os.Getenv(Named), "chromium", "chromium-browser", "google-chrome")
+	if err != nil {
+		t.Fatal(err)
 	}
 	// Not t.TempDir: the browser's helpers may write for a moment after its end,
 	// and what is left then is no failure of t's.
@@ -99,13 +104,23 @@ func Start(t testing.TB) *Browser {
 	return b
 }
 
-func find() string {
-	for _, name := range []string{os.Getenv("CHROMIUM"), "chromium", "chromium-browser", "google-chrome"} {
-		if path, err := exec.LookPath(name); name != "" && err == nil {
-			return path
+// find returns the path of the browser: of the one that was named, and of no
+// other then, or else of the first that there is.
+func find(named string, usual ...string) (string, error) {
+	if named != "" {
+		path, err := exec.LookPath(named)
+		if err != nil {
+			return "", fmt.Errorf("%s=%s names a browser that cannot be run: %w", Named, named, err)
+		}
+		return path, nil
+	}
+	for _, name := range usual {
+		if path, err := exec.LookPath(name); err == nil {
+			return path, nil
 		}
 	}
-	return ""
+	return "", errors.New("this test needs Chromium: install it (Debian: apt-get install chromium), name it in " + Named +
+		", or leave such tests out with " + Off + "=off")
 }
 
 // read is the goroutine that receives; it ends with the browser.

@@ -32,6 +32,11 @@ func (s *Server) Stats() Stats {
 // whenever something changes on the server: a connection, a stream, a request
 // or a message sent. Its error wraps ctx's, and tells the Stats at that time.
 func (s *Server) Wait(ctx context.Context, condition func() bool) error {
+	return s.await(ctx, condition, func(Stats) string { return "the condition of Wait is not met" })
+}
+
+// await is Wait, with what the error is to say of the present Stats.
+func (s *Server) await(ctx context.Context, condition func() bool, missing func(Stats) string) error {
 	for {
 		changed := s.watch.wait()
 		if condition() {
@@ -40,14 +45,18 @@ func (s *Server) Wait(ctx context.Context, condition func() bool) error {
 		select {
 		case <-changed:
 		case <-ctx.Done():
-			return fmt.Errorf("momentotest: the condition is not met with %+v: %w", s.Stats(), context.Cause(ctx))
+			now := s.Stats()
+			return fmt.Errorf("momentotest: %s: %+v: %w", missing(now), now, context.Cause(ctx))
 		}
 	}
 }
 
-// WaitStreams blocks until exactly n streams are open. Its error wraps ctx's.
+// WaitStreams blocks until exactly n streams are open. Its error wraps ctx's,
+// and tells how many there are.
 func (s *Server) WaitStreams(ctx context.Context, n int) error {
-	return s.Wait(ctx, func() bool { return s.Stats().Streams == n })
+	return s.await(ctx, func() bool { return s.Stats().Streams == n }, func(now Stats) string {
+		return fmt.Sprintf("want exactly %d streams to be open, have %d", n, now.Streams)
+	})
 }
 
 // Request is a Subscribe request as it arrived.

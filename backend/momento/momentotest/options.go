@@ -2,6 +2,7 @@ package momentotest
 
 import (
 	"fmt"
+	"strings"
 	"time"
 )
 
@@ -35,8 +36,11 @@ func (c settings) validate() error {
 		return fmt.Errorf("momentotest: heartbeat interval %v is negative", c.heartbeat)
 	case c.requireKey && c.apiKey == "":
 		return fmt.Errorf("momentotest: WithAPIKey was given an empty key")
-	case c.maxPayload < 0 || c.maxSubscriptions < 0 || c.publishRate < 0:
-		return fmt.Errorf("momentotest: a limit is negative")
+	}
+	for _, name := range c.caches {
+		if strings.TrimSpace(name) == "" {
+			return fmt.Errorf("momentotest: WithCaches was given the name %q: a cache needs a name that is not blank", name)
+		}
 	}
 	return nil
 }
@@ -45,7 +49,7 @@ func (c settings) validate() error {
 // default is a free port of the loopback interface.
 func WithAddr(addr string) Option { return func(c *settings) { c.addr = addr } }
 
-// WithCaches makes caches exist from the start.
+// WithCaches makes caches exist from the start. A name must not be blank.
 func WithCaches(names ...string) Option {
 	return func(c *settings) { c.caches = append(c.caches, names...) }
 }
@@ -66,18 +70,20 @@ func WithAPIKey(key string) Option {
 
 // WithMaxPayload makes the server refuse messages of more than n bytes as
 // ResourceExhausted. The service's own limit is 4096 unless it was raised;
-// the default here, 0, is none.
-func WithMaxPayload(n int) Option { return func(c *settings) { c.maxPayload = n } }
+// the default here is none, as is an n of 0 or less.
+func WithMaxPayload(n int) Option { return func(c *settings) { c.maxPayload = max(n, 0) } }
 
 // WithMaxSubscriptions makes the server refuse a Subscribe as
 // ResourceExhausted while n streams are open. The service's own limit is 100
-// unless it was raised; the default here, 0, is none.
-func WithMaxSubscriptions(n int) Option { return func(c *settings) { c.maxSubscriptions = n } }
+// unless it was raised; the default here is none, as is an n of 0 or less.
+func WithMaxSubscriptions(n int) Option {
+	return func(c *settings) { c.maxSubscriptions = max(n, 0) }
+}
 
 // WithPublishRate makes the server refuse as ResourceExhausted what is
-// published faster than n messages per second, with bursts of n. The default,
-// 0, is no limit.
-func WithPublishRate(n int) Option { return func(c *settings) { c.publishRate = n } }
+// published faster than n messages per second, with bursts of n. The default
+// is no limit, as is an n of 0 or less.
+func WithPublishRate(n int) Option { return func(c *settings) { c.publishRate = max(n, 0) } }
 
 // WithInclusiveAnnouncements makes discontinuities announce the number of the
 // next message itself, and not the one before it. Momento's sources disagree

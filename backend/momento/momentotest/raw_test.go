@@ -36,8 +36,12 @@ func newServer(t *testing.T, opts ...Option) *Server {
 	return srv
 }
 
+// patience bounds what would hang. It is no measurement: the machine may be
+// busy.
+const patience = time.Minute
+
 func testContext(t *testing.T) context.Context {
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	t.Cleanup(cancel)
 	return ctx
 }

@@ -113,12 +113,12 @@ func TestSDK(t *testing.T) {
 	t.Parallel()
 	ctx, srv := testContext(t), newServer(t, WithAPIKey("secret"))
 	srv.AddToken("disposable", "someone")
-	client := newSDK(t, srv.Credentials(), 5*time.Second)
+	client := newSDK(t, srv.Credentials(), patience)
 	sub, err := client.subscribe(ctx, 0, 0)
 	require.NoError(t, err)
 	require.NoError(t, client.publish(ctx, momento.String("a")))
 	require.NoError(t, client.publish(ctx, momento.Bytes{0, 255}))
-	require.NoError(t, newSDK(t, srv.CredentialsFor("disposable"), 5*time.Second).publish(ctx, momento.String("")))
+	require.NoError(t, newSDK(t, srv.CredentialsFor("disposable"), patience).publish(ctx, momento.String("")))
 	require.NoError(t, srv.Topic(cache, topic).Send(Heartbeat(), Discontinuity(3, 4, 5)))
 	wantEvents(t, ctx, sub,
 		momento.NewTopicItem(momento.String("a"), momento.String(""), 1, 10),
@@ -136,14 +136,14 @@ func TestSDK(t *testing.T) {
 	require.NoError(t, err)
 	wantEvents(t, ctx, sub, momento.NewTopicItem(momento.String("meanwhile"), momento.String(""), 4, 10))
 
-	_, err = newSDK(t, srv.CredentialsFor("wrong"), 5*time.Second).subscribe(ctx, 0, 0)
+	_, err = newSDK(t, srv.CredentialsFor("wrong"), patience).subscribe(ctx, 0, 0)
 	require.Equal(t, momento.AuthenticationError, sdkCode(t, err))
 }
 
 func TestSDKControlClient(t *testing.T) {
 	t.Parallel()
 	ctx, srv := testContext(t), newServer(t)
-	client, err := momento.NewCacheClient(config.LaptopLatestWithLogger(logger.NewNoopMomentoLoggerFactory()), srv.Credentials(), time.Minute)
+	client, err := momento.NewCacheClient(config.LaptopLatestWithLogger(logger.NewNoopMomentoLoggerFactory()), srv.Credentials(), patience)
 	require.NoError(t, err)
 	defer client.Close()
 	created, err := client.CreateCache(ctx, &momento.CreateCacheRequest{CacheName: "new"})
@@ -161,7 +161,7 @@ func TestSDKControlClient(t *testing.T) {
 func TestSDKCodes(t *testing.T) {
 	t.Parallel()
 	ctx, srv := testContext(t), newServer(t)
-	client, to := newSDK(t, srv.Credentials(), 5*time.Second), srv.Topic(cache, topic)
+	client, to := newSDK(t, srv.Credentials(), patience), srv.Topic(cache, topic)
 	for code, want := range map[codes.Code]string{
 		codes.Canceled:           momento.CanceledError,
 		codes.Unknown:            momento.UnknownServiceError,
@@ -196,7 +196,7 @@ func TestSDKCodes(t *testing.T) {
 func TestSDKLimits(t *testing.T) {
 	t.Parallel()
 	ctx, srv := testContext(t), newServer(t, WithMaxPayload(4096), WithMaxSubscriptions(1))
-	client := newSDK(t, srv.Credentials(), 5*time.Second)
+	client := newSDK(t, srv.Credentials(), patience)
 	err := client.publish(ctx, momento.String(strings.Repeat("x", 4097)))
 	require.Equal(t, momento.LimitExceededError, sdkCode(t, err))
 	require.Contains(t, sdkError(t, err).Message(), "Request size limit exceeded")
@@ -215,7 +215,7 @@ func TestSDKTraps(t *testing.T) {
 	t.Run("an item without a value panics", func(t *testing.T) {
 		t.Parallel()
 		ctx, srv := testContext(t), newServer(t)
-		sub, err := newSDK(t, srv.Credentials(), 5*time.Second).subscribe(ctx, 0, 0)
+		sub, err := newSDK(t, srv.Credentials(), patience).subscribe(ctx, 0, 0)
 		require.NoError(t, err)
 		require.NoError(t, srv.Topic(cache, topic).Send(ItemWithoutValue(pubsub.Position{Page: 10, Sequence: 1})))
 		require.Panics(t, func() { _, _ = sub.Event(ctx) })
@@ -225,7 +225,7 @@ func TestSDKTraps(t *testing.T) {
 		t.Parallel()
 		ctx, srv := testContext(t), newServer(t)
 		to := srv.Topic(cache, topic)
-		sub, err := newSDK(t, srv.Credentials(), 5*time.Second).subscribe(ctx, 0, 0)
+		sub, err := newSDK(t, srv.Credentials(), patience).subscribe(ctx, 0, 0)
 		require.NoError(t, err)
 		require.NoError(t, to.Send(UnknownKind(), ItemOfUnknownKind(pubsub.Position{Page: 10, Sequence: 1})))
 		fill(t, to, "a")
@@ -236,14 +236,14 @@ func TestSDKTraps(t *testing.T) {
 		t.Parallel()
 		ctx, srv := testContext(t), newServer(t)
 		require.NoError(t, srv.Topic(cache, topic).ScriptOpening(Discontinuity(0, 1, 10)))
-		_, err := newSDK(t, srv.Credentials(), 5*time.Second).subscribe(ctx, 0, 0)
+		_, err := newSDK(t, srv.Credentials(), patience).subscribe(ctx, 0, 0)
 		require.Equal(t, momento.InternalServerError, sdkCode(t, err))
 	})
 
 	t.Run("a stream that ends with OK is an error of the client", func(t *testing.T) {
 		t.Parallel()
 		ctx, srv := testContext(t), newServer(t)
-		sub, err := newSDK(t, srv.Credentials(), 5*time.Second).subscribe(ctx, 0, 0)
+		sub, err := newSDK(t, srv.Credentials(), patience).subscribe(ctx, 0, 0)
 		require.NoError(t, err)
 		srv.EndStreams(Failure{})
 		_, err = sub.Event(ctx)
@@ -256,7 +256,7 @@ func TestSDKTraps(t *testing.T) {
 		srv.Topic(cache, topic).Mute(true)
 		life, end := context.WithCancel(ctx)
 		defer end()
-		client := newSDK(t, srv.Credentials(), 100*time.Millisecond)
+		client := newSDK(t, srv.Credentials(), time.Second) // within which the stream must open
 		_, err := client.subscribe(life, 0, 0)
 		require.Equal(t, momento.TimeoutError, sdkCode(t, err))
 		require.NoError(t, srv.WaitStreams(ctx, 1))
@@ -267,7 +267,7 @@ func TestSDKTraps(t *testing.T) {
 	t.Run("more than 4 MiB end the stream, and again when it is resumed", func(t *testing.T) {
 		t.Parallel()
 		ctx, srv := testContext(t), newServer(t)
-		client, page := newSDK(t, srv.Credentials(), 5*time.Second), uint64(0)
+		client, page := newSDK(t, srv.Credentials(), patience), uint64(0)
 		for range 2 {
 			sub, err := client.subscribe(ctx, page/10, page)
 			require.NoError(t, err)
@@ -284,7 +284,7 @@ func TestSDKTraps(t *testing.T) {
 		t.Parallel()
 		ctx, srv := testContext(t), newServer(t)
 		life, end := context.WithCancel(ctx)
-		sub, err := newSDK(t, srv.Credentials(), 5*time.Second).subscribe(life, 0, 0)
+		sub, err := newSDK(t, srv.Credentials(), patience).subscribe(life, 0, 0)
 		require.NoError(t, err)
 		call, cancel := context.WithTimeout(ctx, 50*time.Millisecond)
 		defer cancel()

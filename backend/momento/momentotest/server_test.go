@@ -27,13 +27,12 @@ import (
 func TestWrongOptions(t *testing.T) {
 	t.Parallel()
 	for want, o := range map[string]Option{
-		"retention":  WithRetention(0),
-		"heartbeat":  WithHeartbeatInterval(-1),
-		"key":        WithAPIKey(""),
-		"limit":      WithMaxPayload(-1),
-		"negative":   WithMaxSubscriptions(-1),
-		"a limit is": WithPublishRate(-1),
-		"listen":     WithAddr("127.0.0.1:none"),
+		"retention":         WithRetention(0),
+		"heartbeat":         WithHeartbeatInterval(-1),
+		"key":               WithAPIKey(""),
+		`WithCaches`:        WithCaches(cache, ""),
+		`the name " \t": a`: WithCaches(" \t"),
+		"listen":            WithAddr("127.0.0.1:none"),
 	} {
 		srv, err := NewServer(o)
 		require.ErrorContains(t, err, want)
@@ -170,6 +169,21 @@ func TestLimits(t *testing.T) {
 	require.Equal(t, 5, srv.Topic(cache, topic).Publishes())
 }
 
+// As with memory.WithMaxPayload.
+func TestNoLimits(t *testing.T) {
+	t.Parallel()
+	for _, none := range []int{0, -1} {
+		ctx, srv := testContext(t), newServer(t,
+			WithMaxPayload(4), WithMaxSubscriptions(2), WithPublishRate(3),
+			WithMaxPayload(none), WithMaxSubscriptions(none), WithPublishRate(none))
+		c := newRawClient(t, srv)
+		for range 5 {
+			c.subscribe(ctx, 0, 0).want("heartbeat")
+			require.NoError(t, c.publish(ctx, text("12345")))
+		}
+	}
+}
+
 func TestRate(t *testing.T) {
 	t.Parallel()
 	r, now := newRate(2), time.Unix(1000, 0)
@@ -268,7 +282,7 @@ func TestStopAndRestart(t *testing.T) {
 		srv.Stop() // does nothing
 		s.wantEnd(codes.Unavailable)
 		require.Equal(t, Stats{Accepted: srv.Stats().Accepted, Subscribes: 2*int(round) + 1}, srv.Stats())
-		_, err := net.DialTimeout("tcp", addr, time.Second)
+		_, err := net.DialTimeout("tcp", addr, patience)
 		require.ErrorContains(t, err, "refused")
 		srv.GoAway() // nobody to tell
 
@@ -325,7 +339,7 @@ func TestClose(t *testing.T) {
 	wg.Wait()
 	require.Zero(t, srv.Stats().Connections)
 	require.Zero(t, srv.Stats().Streams)
-	require.Less(t, time.Since(start), 2*time.Second)
+	require.Less(t, time.Since(start), patience/2)
 	s.wantEnd(codes.Unavailable)
 }
 
@@ -346,7 +360,7 @@ func TestResetConnections(t *testing.T) {
 	defer raw.Close()
 	require.NoError(t, srv.Wait(ctx, func() bool { return srv.Stats().Accepted == 3 }))
 	srv.ResetConnections()
-	require.NoError(t, raw.SetReadDeadline(time.Now().Add(10*time.Second)))
+	require.NoError(t, raw.SetReadDeadline(time.Now().Add(patience)))
 	_, err = io.Copy(io.Discard, raw)
 	require.ErrorIs(t, err, syscall.ECONNRESET)
 }
@@ -409,7 +423,7 @@ func TestBlackHole(t *testing.T) {
 
 	srv.BlackHole(false)
 	require.Equal(t, "item 10/1 text a", <-received)
-	require.NoError(t, late.SetReadDeadline(time.Now().Add(10*time.Second)))
+	require.NoError(t, late.SetReadDeadline(time.Now().Add(patience)))
 	_, err = late.Read(make([]byte, 1))
 	require.NoError(t, err)
 	require.NoError(t, c.publish(ctx, text("b")))
@@ -429,7 +443,7 @@ func TestPingsAreWelcome(t *testing.T) {
 	cc, err := net.Dial("tcp", srv.Addr())
 	require.NoError(t, err)
 	defer cc.Close()
-	require.NoError(t, cc.SetDeadline(time.Now().Add(10*time.Second)))
+	require.NoError(t, cc.SetDeadline(time.Now().Add(patience)))
 	_, err = io.WriteString(cc, http2.ClientPreface)
 	require.NoError(t, err)
 	framer := http2.NewFramer(cc, cc)
@@ -471,7 +485,10 @@ func TestWait(t *testing.T) {
 	cancel(io.ErrUnexpectedEOF)
 	err := srv.WaitStreams(short, 7)
 	require.ErrorIs(t, err, io.ErrUnexpectedEOF)
-	require.ErrorContains(t, err, "Streams:1")
+	require.ErrorContains(t, err, "want exactly 7 streams to be open, have 1: {Connections:1 Streams:1 ")
+	err = srv.Wait(short, func() bool { return false })
+	require.ErrorIs(t, err, io.ErrUnexpectedEOF)
+	require.ErrorContains(t, err, "the condition of Wait is not met: {Connections:1 Streams:1 ")
 }
 
 func TestRequestsAreBounded(t *testing.T) {

@@ -1,0 +1,51 @@
+package pubsubtest
+
+import (
+	"context"
+
+	"github.com/topicbus/pubsub"
+)
+
+// careful is the backend as a Bus gets it. A Bus relies on the contract, and
+// may crash, and the test binary with it, where a backend returns no stream,
+// delivers concurrently or without a ctx. The cases of the backend itself
+// report this.
+type careful struct{ e *env }
+
+func (c careful) Publish(ctx context.Context, topic string, p pubsub.Payload) error {
+	return c.e.Backend.Publish(ctx, topic, p)
+}
+
+func (c careful) Subscribe(ctx context.Context, topic string, after pubsub.Position) (pubsub.Stream, error) {
+	s, err := c.e.Backend.Subscribe(ctx, topic, after)
+	switch {
+	case err != nil:
+		return nil, err
+	case s == nil:
+		return nil, errNoStream
+	}
+	return carefulStream{c.e, s, ctx}, nil
+}
+
+type carefulStream struct {
+	e      *env
+	stream pubsub.Stream
+	ctx    context.Context
+}
+
+func (s carefulStream) Receive(deliver func(context.Context, pubsub.Frame) error) error {
+	inside := make(chan struct{}, 1)
+	return s.stream.Receive(func(ctx context.Context, f pubsub.Frame) error {
+		if ctx == nil {
+			s.e.note(nilContext)
+			ctx = s.ctx
+		}
+		select {
+		case inside <- struct{}{}:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+		defer func() { <-inside }()
+		return deliver(ctx, f)
+	})
+}
