@@ -167,6 +167,9 @@ func (b *Backend) call(ctx context.Context, request *sdk.TopicPublishRequest) (r
 		return false, &serviceError{sentinel: errClosed, cause: err}
 	}
 	err = translatePublish(ctx, err)
+	if ctx.Err() != nil {
+		return false, err // the caller's own end tells nothing of the connection
+	}
 	return b.clients.failed(cl, err), err
 }
 

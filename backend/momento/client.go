@@ -21,6 +21,11 @@ const (
 	// renewLiveAfter applies instead while any stream is up: then it is not
 	// the network, but one connection or one topic.
 	renewLiveAfter = 15 * time.Second
+	// renewSlowAfter applies at least unless gRPC says that it cannot connect:
+	// to a timeout, which a connection that is being made may outlast, and to a
+	// service that answers that it is unavailable. A new client would have to
+	// connect first, and come no further.
+	renewSlowAfter = 5 * time.Second
 )
 
 // clients owns the SDK clients of a Backend. At any time at most one is
@@ -220,6 +225,9 @@ func (c *clients) failed(cl *client, err error) bool {
 			patience = renewLiveAfter
 		} else if cl.succeeded.After(since) {
 			since = cl.succeeded
+		}
+		if !unconnected(err) {
+			patience = max(patience, renewSlowAfter)
 		}
 		if !cl.retired && time.Since(since) < patience {
 			return false

@@ -102,7 +102,7 @@ func (s *service) newClient(c config.TopicsConfiguration, p auth.CredentialProvi
 }
 
 var (
-	errAway    = sdk.NewMomentoError(sdk.ServerUnavailableError, "connection refused", nil)
+	errAway    = sdk.NewMomentoError(sdk.ServerUnavailableError, `connection error: desc = "transport: Error while dialing: dial tcp: connect: connection refused"`, nil)
 	errReset   = sdk.NewMomentoError(sdk.ServerUnavailableError, "connection reset", nil)
 	errToken   = sdk.NewMomentoError(sdk.AuthenticationError, "refused", nil)
 	errLimit   = sdk.NewMomentoError(sdk.LimitExceededError, "Too many subscribers (limit: 100)", nil)

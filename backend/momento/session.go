@@ -22,8 +22,8 @@ type session struct {
 
 // dial makes one attempt to subscribe. again tells that another one, at once,
 // can be expected to do better.
-func (b *Backend) dial(ctx context.Context, topic string, at pubsub.Position) (s *session, again bool, err error) {
-	ctx, cancel := context.WithCancelCause(ctx)
+func (b *Backend) dial(parent context.Context, topic string, at pubsub.Position) (s *session, again bool, err error) {
+	ctx, cancel := context.WithCancelCause(parent)
 	defer func() {
 		if err != nil {
 			cancel(nil) // the SDK would leave the stream open
@@ -44,6 +44,9 @@ func (b *Backend) dial(ctx context.Context, topic string, at pubsub.Position) (s
 	})
 	if err != nil {
 		err = translate(ctx, err)
+		if parent.Err() != nil {
+			return nil, false, err // that tells nothing of the connection
+		}
 		// The SDK's pool refuses one stream too many after it was full.
 		again = b.clients.failed(cl, err) && !timedOut(err) || exhausted(err)
 		return nil, again, err
