@@ -114,11 +114,13 @@ func WithConfiguration(c config.TopicsConfiguration) Option {
 // a stream breaks that was up for a second or more. backoff.Stop ends the
 // stream with the last error.
 //
-// While several streams of the Backend are down at once they take turns, so
-// that together they try about as often as one would, and the first to succeed
-// wakes the others. A stream's policy runs on while others have their turn.
-// After the service refused a stream because of a limit, waits are tenfold,
-// since attempts count against limits.
+// A stream makes its first attempt by itself. While several streams of the
+// Backend stay down they take turns, so that together they try about as often
+// as one would, and the first to succeed wakes the others. Those go first that
+// failed least, so that topics for which something is wrong do not hold up the
+// rest. A stream's policy runs on while others have their turn. After the
+// service refused a stream because of a limit, the policy is reset once and
+// waits are tenfold, since attempts count against limits.
 //
 // The default begins with 50 ms, grows by 2 % each time up to 1 s, varies by
 // half either way, and never gives up.

@@ -35,7 +35,8 @@ type stream struct {
 	backOff  backoff.BackOff
 	seq      sequencer
 	session  *session
-	refusals int
+	refusals int // of its credentials, since it was healthy
+	failures int // attempts that failed, and short sessions, since then
 	deliver  func(context.Context, pubsub.Frame) error
 }
 
@@ -196,16 +197,25 @@ func (s *stream) reconnect(err error, up time.Duration) error {
 	broke := time.Now()
 	if up >= healthyAfter {
 		s.backOff.Reset()
-		s.refusals = 0
+		s.refusals, s.failures = 0, 0
+	} else {
+		s.failures++
 	}
 	if s.final(err) {
 		return err
 	}
+	slowed := false // because of a limit
 	for attempt := 1; ; attempt++ {
 		s.state(pubsub.StateChange{State: pubsub.Reconnecting, Err: err, Attempt: attempt, Downtime: time.Since(broke)})
-		if !s.b.recovery.wait(s.ctx, s.backOff, errors.Is(err, pubsub.ErrLimitExceeded) && !oversize(err)) {
+		limited := errors.Is(err, pubsub.ErrLimitExceeded) && !oversize(err)
+		if limited && !slowed {
+			slowed = true
+			s.backOff.Reset() // how long the outage was tells nothing of the limit
+		}
+		if !s.b.recovery.wait(s.ctx, s.backOff, s.failures, limited) {
 			return err
 		}
+		s.failures++
 		if err = s.open(); err == nil {
 			s.b.recovery.success()
 			s.state(pubsub.StateChange{State: pubsub.Resumed, Downtime: time.Since(broke)})
