@@ -30,7 +30,7 @@ const (
 
 // clients owns the SDK clients of a Backend. At any time at most one is
 // current. A client is made when it is first needed, and replaced when fresh
-// credentials are needed or its connections have gone deaf; the streams of the
+// credentials are needed its connections have gone deaf, or its pool has lost places; the streams of the
 // old one stay on it until they end. Each is closed once, when nobody uses it
 // any more, on a goroutine that close waits for.
 type clients struct {
@@ -38,6 +38,7 @@ type clients struct {
 	credentials credentialsFunc
 	refreshes   bool          // credentials can be asked for fresh ones
 	timeout     time.Duration // of credentials
+	capacity    int           // streams that a client has room for
 	dial        func(auth.CredentialProvider) (*sdkClient, error)
 
 	mu      sync.Mutex
@@ -64,6 +65,7 @@ type client struct {
 	made      time.Time
 	succeeded time.Time // its last success
 	users     int       // streams and calls
+	misjudged int       // refusals of the SDK's pool in a row though it had room
 	retired   bool      // not current any more
 	closing   bool
 }
@@ -189,6 +191,7 @@ func (c *clients) subscribe(ctx context.Context, cl *client, request *sdk.TopicS
 		return nil, err
 	}
 	cl.success()
+	cl.misjudged = 0
 	c.live++
 	return sub, nil
 }
@@ -219,6 +222,17 @@ func (c *clients) failed(cl *client, err error) bool {
 		c.retire(cl)
 		// Credentials that were accepted before have expired; others are wrong.
 		return cl.grant.accepted
+	case exhausted(err):
+		// The SDK's pool loses places: where the ctx of a Subscribe ends in the
+		// moment in which that succeeds, nobody gives the place back. Once it may
+		// be wrong for another reason: it refuses one too many after it was full.
+		if cl.users >= c.capacity {
+			cl.misjudged = 0
+			return false
+		}
+		if cl.misjudged++; cl.misjudged == 1 {
+			return false
+		}
 	case deaf(err):
 		patience, since := renewAfter, cl.made
 		if c.live > 0 {

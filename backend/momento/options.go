@@ -238,6 +238,19 @@ func (o *options) resolve() error {
 	return nil
 }
 
+// capacity returns how many streams an SDK client has room for.
+func (o *options) capacity() int {
+	const perConnection = config.MAX_CONCURRENT_STREAMS_PER_CHANNEL
+	connections := int(o.configuration.GetTransportStrategy().GetNumStreamGrpcChannels())
+	switch {
+	case o.maxSubscriptions > 0:
+		connections = (int(o.maxSubscriptions)-1)/perConnection + 1
+	case connections == 0:
+		connections = 4 // what the SDK takes
+	}
+	return connections * perConnection
+}
+
 // sdkConfiguration makes the configuration of one SDK client. It is built anew
 // rather than through the With methods of the one given: these write to its
 // logger, and most of them drop the number of subscriptions.

@@ -202,3 +202,20 @@ func TestSDKLogger(t *testing.T) {
 	}
 	require.False(t, sdkLogger{slog.New(h)}.l.Enabled(context.Background(), slog.LevelDebug-4))
 }
+
+func TestCapacity(t *testing.T) {
+	c := config.TopicsDefaultWithLogger(logger.NewNoopMomentoLoggerFactory())
+	for want, opts := range map[int][]Option{
+		400: nil,
+		300: {WithConfiguration(c.WithNumStreamGrpcChannels(3))},
+		200: {WithConfiguration(c.WithNumStreamGrpcChannels(3)), WithMaxSubscriptions(101)},
+		100: {WithConfiguration(c.WithMaxSubscriptions(7))},
+	} {
+		o := defaults()
+		for _, opt := range append([]Option{WithCredentials(fakeCredentials("t"))}, opts...) {
+			opt(&o)
+		}
+		require.NoError(t, o.resolve())
+		require.Equal(t, want, o.capacity())
+	}
+}

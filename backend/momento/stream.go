@@ -19,6 +19,9 @@ const (
 	// authentication error, without having been healthy in between, until
 	// fresh credentials are no longer asked for.
 	maxRefusals = 3
+	// maxTries is how many attempts are made at once, the second and third only
+	// for reasons that have been mended, or may have been.
+	maxTries = 3
 	// holdFor is how long an announced discontinuity waits for the message
 	// behind it, which settles how many are missing.
 	holdFor = 100 * time.Millisecond
@@ -64,10 +67,11 @@ func (s *stream) release() {
 
 // open opens a session where the stream stands.
 func (s *stream) open() (err error) {
-	var again bool
-	s.session, again, err = s.b.dial(s.ctx, s.topic, s.seq.resumeAt())
-	if again {
-		s.session, _, err = s.b.dial(s.ctx, s.topic, s.seq.resumeAt())
+	for range maxTries {
+		var again bool
+		if s.session, again, err = s.b.dial(s.ctx, s.topic, s.seq.resumeAt()); !again {
+			break
+		}
 	}
 	return err
 }

@@ -274,28 +274,58 @@ func TestSubscribeEndsWithItsCtx(t *testing.T) {
 	})
 }
 
-func TestStaleExhaustionIsRetriedOnceAtOnce(t *testing.T) {
-	for _, times := range []int{1, 2} {
-		synctest.Test(t, func(t *testing.T) {
-			s := newService(t)
-			s.onTry = func(n int, _ *sdk.TopicSubscribeRequest) ([]any, error) {
-				if n <= times {
-					return nil, errPool
+func TestRefusalsOfThePoolAreRetriedAtOnce(t *testing.T) {
+	for _, test := range []struct {
+		refusals, tries, clients int
+		want                     error
+	}{
+		{1, 2, 1, nil}, // was full before
+		{2, 3, 2, nil}, // has lost places
+		{3, 3, 2, pubsub.ErrLimitExceeded},
+	} {
+		t.Run(fmt.Sprint(test.refusals), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := newService(t)
+				s.onTry = func(n int, _ *sdk.TopicSubscribeRequest) ([]any, error) {
+					if n <= test.refusals {
+						return nil, errPool
+					}
+					return nil, nil
 				}
-				return nil, nil
-			}
-			start := time.Now()
-			stream, err := s.newBackend().Subscribe(t.Context(), "topic", pubsub.Position{})
-			require.Zero(t, time.Since(start))
-			require.Len(t, s.subscribes, 2)
-			if times == 2 {
-				require.ErrorIs(t, err, pubsub.ErrLimitExceeded)
-				return
-			}
-			require.NoError(t, err)
-			run(stream)
+				start := time.Now()
+				stream, err := s.newBackend().Subscribe(t.Context(), "topic", pubsub.Position{})
+				require.Zero(t, time.Since(start))
+				require.ErrorIs(t, err, test.want)
+				if err == nil {
+					run(stream)
+				}
+				clients, _, _ := s.counts()
+				require.Equal(t, test.clients, clients)
+				require.Len(t, s.subscribes, test.tries)
+			})
 		})
 	}
+}
+
+func TestFullPoolIsNotReplaced(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const room = 200
+		s := newService(t)
+		s.onTry = func(n int, _ *sdk.TopicSubscribeRequest) ([]any, error) {
+			if n > room {
+				return nil, errPool
+			}
+			return nil, nil
+		}
+		b := s.newBackend(WithMaxSubscriptions(room - 50)) // connections take 100 each
+		listen(t, b, "topic-", room)
+		for range 3 {
+			_, err := b.Subscribe(t.Context(), "one too many", pubsub.Position{})
+			require.ErrorIs(t, err, pubsub.ErrLimitExceeded)
+		}
+		clients, _, _ := s.counts()
+		require.Equal(t, 1, clients)
+	})
 }
 
 // waits returns the pauses between the attempts of one stream that is down for
