@@ -26,6 +26,9 @@ const (
 	// service that answers that it is unavailable. A new client would have to
 	// connect first, and come no further.
 	renewSlowAfter = 5 * time.Second
+	// askAgainAfter is how old credentials must be, which the service never
+	// accepted, for others to be asked for.
+	askAgainAfter = time.Second
 )
 
 // clients owns the SDK clients of a Backend. At any time at most one is
@@ -55,6 +58,7 @@ type clients struct {
 // grant is a set of credentials. Guarded by clients.mu.
 type grant struct {
 	auth.CredentialProvider
+	given    time.Time
 	accepted bool // the service has accepted them once
 }
 
@@ -142,7 +146,7 @@ func (c *clients) dialNew() (*client, error) {
 		if err != nil {
 			return nil, err
 		}
-		g = &grant{CredentialProvider: p}
+		g = &grant{CredentialProvider: p, given: time.Now()}
 	}
 	tc, err := c.dial(g.CredentialProvider)
 	if err != nil {
@@ -213,15 +217,14 @@ func (c *clients) failed(cl *client, err error) bool {
 	case c.closed:
 		return false
 	case errors.Is(err, pubsub.ErrUnauthenticated):
-		if !c.refreshes {
+		// Credentials that were accepted before have expired; others are wrong,
+		// and those that come at once would be no better.
+		if !c.refreshes || !cl.grant.accepted && time.Since(cl.grant.given) < askAgainAfter {
 			return false
 		}
 		if c.grant == cl.grant {
 			c.grant = nil
 		}
-		c.retire(cl)
-		// Credentials that were accepted before have expired; others are wrong.
-		return cl.grant.accepted
 	case exhausted(err):
 		// The SDK's pool loses places: where the ctx of a Subscribe ends in the
 		// moment in which that succeeds, nobody gives the place back. Once it may

@@ -140,3 +140,24 @@ func TestUnavailableServiceIsNotConnectedToAnew(t *testing.T) {
 		require.LessOrEqual(t, clients, int(time.Minute/renewSlowAfter)+1)
 	})
 }
+
+// Each Publish that is refused would otherwise ask for credentials.
+func TestWrongCredentialsAreNotAskedForAgainAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newService(t)
+		s.token = "right"
+		asked, token := 0, "wrong"
+		b := s.newBackend(WithCredentialsFunc(func(context.Context) (auth.CredentialProvider, error) {
+			asked++
+			return fakeCredentials(token), nil
+		}))
+		for range 1000 {
+			require.ErrorIs(t, b.Publish(t.Context(), "topic", pubsub.Payload{}), pubsub.ErrUnauthenticated)
+			time.Sleep(10 * time.Millisecond)
+		}
+		require.InDelta(t, 10*time.Second/askAgainAfter, asked, 1)
+		token = "right"
+		time.Sleep(askAgainAfter)
+		require.NoError(t, b.Publish(t.Context(), "topic", pubsub.Payload{}))
+	})
+}

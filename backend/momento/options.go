@@ -82,7 +82,7 @@ func WithCredentials(p auth.CredentialProvider) Option {
 // Subscribe, and for fresh ones when the service refuses some that it has
 // accepted before, as it does when a disposable token expires. Subscriptions
 // then go on where they were. Fresh credentials that are refused at once are a
-// permanent error.
+// permanent error, and for a second f is not asked for others.
 //
 // f is called from one goroutine at a time. Its ctx ends with the Backend and
 // after the subscribe timeout; f must return soon after. An error of f counts
