@@ -29,13 +29,12 @@ func (b *Backend) dial(parent context.Context, topic string, at pubsub.Position)
 			cancel(nil) // the SDK would leave the stream open
 		}
 	}()
-	timer := time.AfterFunc(b.options.subscribeTimeout, func() { cancel(errMuteStart) })
-	defer timer.Stop()
-
 	cl, err := b.clients.acquire(ctx)
 	if err != nil {
 		return nil, false, err
 	}
+	timer := time.AfterFunc(b.options.subscribeTimeout, func() { cancel(errMuteStart) })
+	defer timer.Stop()
 	sub, err := b.clients.subscribe(ctx, cl, &sdk.TopicSubscribeRequest{
 		CacheName:                   b.cacheName,
 		TopicName:                   topic,

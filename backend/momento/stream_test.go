@@ -676,7 +676,7 @@ func TestEndlessRefusalsEnd(t *testing.T) {
 func TestCredentialsFunctionThatFails(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newService(t)
-		broken := errors.New("vault is sealed")
+		broken, vaultSilent := errors.New("vault is sealed"), errors.New("vault does not answer")
 		err := broken
 		b := s.newBackend(WithCredentialsFunc(func(context.Context) (auth.CredentialProvider, error) { return fakeCredentials("t"), err }))
 		_, got := b.Subscribe(t.Context(), "topic", pubsub.Position{})
@@ -687,11 +687,15 @@ func TestCredentialsFunctionThatFails(t *testing.T) {
 
 		hang := s.newBackend(WithCredentialsFunc(func(ctx context.Context) (auth.CredentialProvider, error) {
 			<-ctx.Done()
-			return nil, ctx.Err()
+			return nil, vaultSilent
 		}))
 		start := time.Now()
 		require.ErrorIs(t, hang.Publish(t.Context(), "topic", pubsub.Payload{}), pubsub.ErrUnavailable)
 		require.Equal(t, 5*time.Second, time.Since(start))
+		_, got = hang.Subscribe(t.Context(), "topic", pubsub.Position{})
+		require.ErrorIs(t, got, pubsub.ErrUnavailable)
+		require.ErrorIs(t, got, vaultSilent, "it tells why")
+		require.Equal(t, 10*time.Second, time.Since(start))
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		require.ErrorIs(t, hang.Publish(ctx, "topic", pubsub.Payload{}), context.DeadlineExceeded)
