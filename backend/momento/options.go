@@ -102,8 +102,8 @@ func WithCredentialsFunc(f func(context.Context) (auth.CredentialProvider, error
 // by itself, nor is its logger factory: see [WithLogger].
 func WithConfiguration(c config.TopicsConfiguration) Option {
 	return func(o *options) {
-		if c == nil || c.GetTransportStrategy() == nil {
-			o.fail("WithConfiguration: the configuration or its transport strategy is nil")
+		if c == nil || c.GetTransportStrategy() == nil || c.GetTransportStrategy().GetGrpcConfig() == nil {
+			o.fail("WithConfiguration: the configuration, its transport strategy or its gRPC configuration is nil")
 		}
 		o.configuration = c
 	}
