@@ -230,8 +230,9 @@ func (f *fakeSubscription) Event(ctx context.Context) (sdk.TopicEvent, error) {
 			case time.Duration:
 				sleep(f.ctx, v, nil)
 			case string: // what the SDK does with an item without a value
-				var nothing *sdk.TopicItem
-				return nothing.GetValue().(sdk.TopicEvent), nil
+				(*config.TopicsStaticTransportStrategy)(nil).GetNumStreamGrpcChannels()
+			case func(): // a middleware
+				v()
 			}
 		}
 	}

@@ -3,6 +3,7 @@ package momento
 import (
 	"context"
 	"runtime"
+	"strings"
 	"time"
 
 	sdk "github.com/momentohq/client-sdk-go/momento"
@@ -57,12 +58,13 @@ func (b *Backend) dial(parent context.Context, topic string, at pubsub.Position)
 }
 
 // event waits for the next frame. An item that the SDK cannot read makes it
-// panic; that is errNoValue, and the stream goes on.
+// panic; that is errNoValue, and the stream goes on. A panic of somebody else,
+// such as a middleware, is not ours to hide: what it interrupted is unknown.
 func (s *session) event() (ev sdk.TopicEvent, err error) {
 	defer func() {
 		s.dog.done()
 		if r := recover(); r != nil {
-			if _, ok := r.(runtime.Error); !ok {
+			if _, ok := r.(runtime.Error); !ok || !strings.HasPrefix(panicked(), sdkModule) {
 				panic(r)
 			}
 			ev, err = nil, errNoValue
@@ -70,6 +72,25 @@ func (s *session) event() (ev sdk.TopicEvent, err error) {
 	}()
 	s.dog.wait()
 	return s.sub.Event(s.ctx)
+}
+
+// sdkModule begins the names of the SDK's functions.
+const sdkModule = "github.com/momentohq/client-sdk-go/"
+
+// panicked returns the name of the function whose panic a deferred function
+// recovers, of which it is called.
+func panicked() string {
+	var pcs [16]uintptr
+	frames := runtime.CallersFrames(pcs[:runtime.Callers(3, pcs[:])]) // behind the deferred function
+	for {
+		frame, more := frames.Next()
+		if !strings.HasPrefix(frame.Function, "runtime.") {
+			return frame.Function
+		}
+		if !more {
+			return ""
+		}
+	}
 }
 
 // end ends the session and gives its place back to the SDK.

@@ -872,3 +872,16 @@ func TestRandomInterleavings(t *testing.T) {
 		})
 	}
 }
+
+// A panic of a middleware is not taken for an item that cannot be read: what is
+// reported as lost then, and dropped later, would be a message.
+func TestPanicOfAMiddlewareIsNotHidden(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var nothing []int
+		for _, frame := range []func(){func() { nothing[0]++ }, func() { panic("a bug") }} {
+			sub := &fakeSubscription{frames: make(chan any, 1), ctx: t.Context()}
+			sub.frames <- frame
+			require.Panics(t, func() { _, _ = (&session{sub: sub, ctx: t.Context()}).event() })
+		}
+	})
+}
