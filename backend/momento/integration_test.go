@@ -375,7 +375,7 @@ func TestMessageLargerThanTheStreamTakes(t *testing.T) {
 
 func TestMuteServer(t *testing.T) {
 	srv := newServer(t)
-	b := open(t, srv, momento.WithStallTimeout(300*time.Millisecond), momento.WithSubscribeTimeout(300*time.Millisecond))
+	b := open(t, srv, momento.WithStallTimeout(time.Second), momento.WithSubscribeTimeout(time.Second))
 	topic := srv.Topic("cache", "topic")
 	_, err := topic.Publish(text("before"))
 	require.NoError(t, err)
