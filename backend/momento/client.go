@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -69,8 +71,9 @@ type client struct {
 	made      time.Time
 	succeeded time.Time // its last success
 	users     int       // streams and calls
-	misjudged int       // refusals of the SDK's pool in a row though it had room
-	retired   bool      // not current any more
+	streams   map[sdk.TopicSubscription]struct{}
+	misjudged int  // refusals of the SDK's pool in a row though it had room
+	retired   bool // not current any more
 	closing   bool
 }
 
@@ -152,7 +155,7 @@ func (c *clients) dialNew() (*client, error) {
 	if err != nil {
 		return nil, translate(context.Background(), err)
 	}
-	return &client{sdkClient: tc, grant: g, made: time.Now()}, nil
+	return &client{sdkClient: tc, grant: g, made: time.Now(), streams: make(map[sdk.TopicSubscription]struct{})}, nil
 }
 
 // ask asks for credentials.
@@ -196,14 +199,16 @@ func (c *clients) subscribe(ctx context.Context, cl *client, request *sdk.TopicS
 	}
 	cl.success()
 	cl.misjudged = 0
+	cl.streams[sub] = struct{}{}
 	c.live++
 	return sub, nil
 }
 
 // unsubscribe tells that a stream on cl ended.
-func (c *clients) unsubscribe(cl *client) {
+func (c *clients) unsubscribe(cl *client, sub sdk.TopicSubscription) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	delete(cl.streams, sub)
 	c.live--
 	c.leave(cl)
 }
@@ -278,8 +283,12 @@ func (c *clients) closeIfIdle(cl *client) {
 	}
 	cl.closing = true
 	delete(c.open, cl)
+	left := slices.Collect(maps.Keys(cl.streams)) // of deliveries that do not return
 	go func() {
 		defer c.wg.Done()
+		for _, sub := range left {
+			sub.Close() // a full pool would not come to rest
+		}
 		cl.Close()
 	}()
 }

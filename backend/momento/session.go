@@ -98,5 +98,5 @@ func (s *session) end(c *clients) {
 	s.dog.stop()
 	s.cancel(nil)
 	s.sub.Close()
-	c.unsubscribe(s.client)
+	c.unsubscribe(s.client, s.sub)
 }
