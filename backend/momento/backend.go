@@ -85,14 +85,15 @@ func New(cacheName string, opts ...Option) (*Backend, error) {
 		credentials: b.options.credentials,
 		refreshes:   b.options.refreshes,
 		timeout:     b.options.subscribeTimeout,
+		capacity:    b.options.capacity(),
 		open:        make(map[*client]struct{}),
 		dial:        func(p auth.CredentialProvider) (*sdkClient, error) { return newSDKClient(&b.options, p) },
 	}
 	return b, nil
 }
 
-// Subscribe implements [pubsub.Backend]. It tries once, or a second time if
-// the first failed for a reason that has since been mended.
+// Subscribe implements [pubsub.Backend]. It tries once, and again only
+// if that failed for a reason that has since been mended.
 func (b *Backend) Subscribe(ctx context.Context, topic string, after pubsub.Position) (pubsub.Stream, error) {
 	s, err := b.subscribe(ctx, topic, after)
 	if err != nil {
@@ -167,6 +168,9 @@ func (b *Backend) call(ctx context.Context, request *sdk.TopicPublishRequest) (r
 		return false, &serviceError{sentinel: errClosed, cause: err}
 	}
 	err = translatePublish(ctx, err)
+	if ctx.Err() != nil {
+		return false, err // the caller's own end tells nothing of the connection
+	}
 	return b.clients.failed(cl, err), err
 }
 

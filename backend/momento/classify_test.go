@@ -41,3 +41,20 @@ func TestDeadlineToldByTheService(t *testing.T) {
 		}
 	})
 }
+
+// A client that gRPC cannot connect is replaced sooner than others.
+func TestUnconnected(t *testing.T) {
+	for text, want := range map[string]bool{
+		`connection error: desc = "transport: Error while dialing: dial tcp 127.0.0.1:1: connect: connection refused"`: true,
+		`connection error: desc = "transport: authentication handshake failed: EOF"`:                                   true,
+		`last connection error: connection error: desc = "error reading server preface: EOF"`:                          true,
+		"name resolver error: produced zero addresses":                                                                 true,
+		"upstream connect error or disconnect/reset before headers":                                                    false,
+		"unexpected HTTP status code received from server: 503 (Service Unavailable)":                                  false,
+		"overloaded": false,
+	} {
+		require.Equal(t, want, unconnected(sdk.NewMomentoError(sdk.ServerUnavailableError, text, nil)), text)
+		require.False(t, unconnected(sdk.NewMomentoError(sdk.TimeoutError, text, nil)), text)
+	}
+	require.False(t, unconnected(errMuteStart))
+}

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -21,11 +23,19 @@ const (
 	// renewLiveAfter applies instead while any stream is up: then it is not
 	// the network, but one connection or one topic.
 	renewLiveAfter = 15 * time.Second
+	// renewSlowAfter applies at least unless gRPC says that it cannot connect:
+	// to a timeout, which a connection that is being made may outlast, and to a
+	// service that answers that it is unavailable. A new client would have to
+	// connect first, and come no further.
+	renewSlowAfter = 5 * time.Second
+	// askAgainAfter is how old credentials must be, which the service never
+	// accepted, for others to be asked for.
+	askAgainAfter = time.Second
 )
 
 // clients owns the SDK clients of a Backend. At any time at most one is
 // current. A client is made when it is first needed, and replaced when fresh
-// credentials are needed or its connections have gone deaf; the streams of the
+// credentials are needed its connections have gone deaf, or its pool has lost places; the streams of the
 // old one stay on it until they end. Each is closed once, when nobody uses it
 // any more, on a goroutine that close waits for.
 type clients struct {
@@ -33,6 +43,7 @@ type clients struct {
 	credentials credentialsFunc
 	refreshes   bool          // credentials can be asked for fresh ones
 	timeout     time.Duration // of credentials
+	capacity    int           // streams that a client has room for
 	dial        func(auth.CredentialProvider) (*sdkClient, error)
 
 	mu      sync.Mutex
@@ -49,6 +60,7 @@ type clients struct {
 // grant is a set of credentials. Guarded by clients.mu.
 type grant struct {
 	auth.CredentialProvider
+	given    time.Time
 	accepted bool // the service has accepted them once
 }
 
@@ -59,7 +71,9 @@ type client struct {
 	made      time.Time
 	succeeded time.Time // its last success
 	users     int       // streams and calls
-	retired   bool      // not current any more
+	streams   map[sdk.TopicSubscription]struct{}
+	misjudged int  // refusals of the SDK's pool in a row though it had room
+	retired   bool // not current any more
 	closing   bool
 }
 
@@ -135,13 +149,13 @@ func (c *clients) dialNew() (*client, error) {
 		if err != nil {
 			return nil, err
 		}
-		g = &grant{CredentialProvider: p}
+		g = &grant{CredentialProvider: p, given: time.Now()}
 	}
 	tc, err := c.dial(g.CredentialProvider)
 	if err != nil {
 		return nil, translate(context.Background(), err)
 	}
-	return &client{sdkClient: tc, grant: g, made: time.Now()}, nil
+	return &client{sdkClient: tc, grant: g, made: time.Now(), streams: make(map[sdk.TopicSubscription]struct{})}, nil
 }
 
 // ask asks for credentials.
@@ -184,14 +198,17 @@ func (c *clients) subscribe(ctx context.Context, cl *client, request *sdk.TopicS
 		return nil, err
 	}
 	cl.success()
+	cl.misjudged = 0
+	cl.streams[sub] = struct{}{}
 	c.live++
 	return sub, nil
 }
 
 // unsubscribe tells that a stream on cl ended.
-func (c *clients) unsubscribe(cl *client) {
+func (c *clients) unsubscribe(cl *client, sub sdk.TopicSubscription) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	delete(cl.streams, sub)
 	c.live--
 	c.leave(cl)
 }
@@ -205,21 +222,34 @@ func (c *clients) failed(cl *client, err error) bool {
 	case c.closed:
 		return false
 	case errors.Is(err, pubsub.ErrUnauthenticated):
-		if !c.refreshes {
+		// Credentials that were accepted before have expired; others are wrong,
+		// and those that come at once would be no better.
+		if !c.refreshes || !cl.grant.accepted && time.Since(cl.grant.given) < askAgainAfter {
 			return false
 		}
 		if c.grant == cl.grant {
 			c.grant = nil
 		}
-		c.retire(cl)
-		// Credentials that were accepted before have expired; others are wrong.
-		return cl.grant.accepted
+	case exhausted(err):
+		// The SDK's pool loses places: where the ctx of a Subscribe ends in the
+		// moment in which that succeeds, nobody gives the place back. Once it may
+		// be wrong for another reason: it refuses one too many after it was full.
+		if cl.users >= c.capacity {
+			cl.misjudged = 0
+			return false
+		}
+		if cl.misjudged++; cl.misjudged == 1 {
+			return false
+		}
 	case deaf(err):
 		patience, since := renewAfter, cl.made
 		if c.live > 0 {
 			patience = renewLiveAfter
 		} else if cl.succeeded.After(since) {
 			since = cl.succeeded
+		}
+		if !unconnected(err) {
+			patience = max(patience, renewSlowAfter)
 		}
 		if !cl.retired && time.Since(since) < patience {
 			return false
@@ -253,8 +283,12 @@ func (c *clients) closeIfIdle(cl *client) {
 	}
 	cl.closing = true
 	delete(c.open, cl)
+	left := slices.Collect(maps.Keys(cl.streams)) // of deliveries that do not return
 	go func() {
 		defer c.wg.Done()
+		for _, sub := range left {
+			sub.Close() // a full pool would not come to rest
+		}
 		cl.Close()
 	}()
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"reflect"
 	"strconv"
 	"strings"
 
@@ -61,7 +62,7 @@ func fromEnvironment() (auth.CredentialProvider, error) {
 // checkCredentials rejects credentials with which no call can succeed. The SDK
 // accepts them and fails obscurely later.
 func checkCredentials(p auth.CredentialProvider) error {
-	if p == nil {
+	if v := reflect.ValueOf(p); !v.IsValid() || v.Kind() == reflect.Pointer && v.IsNil() {
 		return errors.New("the credentials are nil")
 	}
 	for _, c := range []byte(p.GetAuthToken()) {

@@ -66,6 +66,14 @@ func deaf(err error) bool {
 	return errors.Is(err, errMuteStart)
 }
 
+// unconnected reports whether err is gRPC's own: it could not connect, or find
+// where to. Only its text tells that from an answer of the service.
+func unconnected(err error) bool {
+	var me sdk.MomentoError
+	return errors.As(err, &me) && me.Code() == sdk.ServerUnavailableError &&
+		(strings.Contains(me.Message(), "connection error: ") || strings.Contains(me.Message(), "resolver error: "))
+}
+
 // exhausted reports whether the SDK's own pool refused a stream.
 func exhausted(err error) bool { return code(err) == sdk.ClientResourceExhaustedError }
 

@@ -102,7 +102,7 @@ func (s *service) newClient(c config.TopicsConfiguration, p auth.CredentialProvi
 }
 
 var (
-	errAway    = sdk.NewMomentoError(sdk.ServerUnavailableError, "connection refused", nil)
+	errAway    = sdk.NewMomentoError(sdk.ServerUnavailableError, `connection error: desc = "transport: Error while dialing: dial tcp: connect: connection refused"`, nil)
 	errReset   = sdk.NewMomentoError(sdk.ServerUnavailableError, "connection reset", nil)
 	errToken   = sdk.NewMomentoError(sdk.AuthenticationError, "refused", nil)
 	errLimit   = sdk.NewMomentoError(sdk.LimitExceededError, "Too many subscribers (limit: 100)", nil)
@@ -230,8 +230,9 @@ func (f *fakeSubscription) Event(ctx context.Context) (sdk.TopicEvent, error) {
 			case time.Duration:
 				sleep(f.ctx, v, nil)
 			case string: // what the SDK does with an item without a value
-				var nothing *sdk.TopicItem
-				return nothing.GetValue().(sdk.TopicEvent), nil
+				(*config.TopicsStaticTransportStrategy)(nil).GetNumStreamGrpcChannels()
+			case func(): // a middleware
+				v()
 			}
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"strings"
 )
 
 // sdkLogger takes the SDK's printf-style messages. What the SDK calls an error
@@ -23,6 +24,6 @@ func (s sdkLogger) Error(m string, args ...any) { s.log(slog.LevelInfo, m, args)
 // log formats only what is enabled: the SDK logs every item it receives.
 func (s sdkLogger) log(level slog.Level, message string, args []any) {
 	if ctx := context.Background(); s.l.Enabled(ctx, level) {
-		s.l.Log(ctx, level, fmt.Sprintf(message, args...))
+		s.l.Log(ctx, level, strings.TrimSpace(fmt.Sprintf(message, args...)))
 	}
 }

@@ -82,7 +82,7 @@ func WithCredentials(p auth.CredentialProvider) Option {
 // Subscribe, and for fresh ones when the service refuses some that it has
 // accepted before, as it does when a disposable token expires. Subscriptions
 // then go on where they were. Fresh credentials that are refused at once are a
-// permanent error.
+// permanent error, and for a second f is not asked for others.
 //
 // f is called from one goroutine at a time. Its ctx ends with the Backend and
 // after the subscribe timeout; f must return soon after. An error of f counts
@@ -102,8 +102,8 @@ func WithCredentialsFunc(f func(context.Context) (auth.CredentialProvider, error
 // by itself, nor is its logger factory: see [WithLogger].
 func WithConfiguration(c config.TopicsConfiguration) Option {
 	return func(o *options) {
-		if c == nil || c.GetTransportStrategy() == nil {
-			o.fail("WithConfiguration: the configuration or its transport strategy is nil")
+		if c == nil || c.GetTransportStrategy() == nil || c.GetTransportStrategy().GetGrpcConfig() == nil {
+			o.fail("WithConfiguration: the configuration, its transport strategy or its gRPC configuration is nil")
 		}
 		o.configuration = c
 	}
@@ -114,11 +114,13 @@ func WithConfiguration(c config.TopicsConfiguration) Option {
 // a stream breaks that was up for a second or more. backoff.Stop ends the
 // stream with the last error.
 //
-// While several streams of the Backend are down at once they take turns, so
-// that together they try about as often as one would, and the first to succeed
-// wakes the others. A stream's policy runs on while others have their turn.
-// After the service refused a stream because of a limit, waits are tenfold,
-// since attempts count against limits.
+// A stream makes its first attempt by itself. While several streams of the
+// Backend stay down they take turns, so that together they try about as often
+// as one would, and the first to succeed wakes the others. Those go first that
+// failed least, so that topics for which something is wrong do not hold up the
+// rest. A stream's policy runs on while others have their turn. After the
+// service refused a stream because of a limit, the policy is reset once and
+// waits are tenfold, since attempts count against limits.
 //
 // The default begins with 50 ms, grows by 2 % each time up to 1 s, varies by
 // half either way, and never gives up.
@@ -234,6 +236,19 @@ func (o *options) resolve() error {
 		o.maxSubscriptions = o.configuration.GetMaxSubscriptions()
 	}
 	return nil
+}
+
+// capacity returns how many streams an SDK client has room for.
+func (o *options) capacity() int {
+	const perConnection = config.MAX_CONCURRENT_STREAMS_PER_CHANNEL
+	connections := int(o.configuration.GetTransportStrategy().GetNumStreamGrpcChannels())
+	switch {
+	case o.maxSubscriptions > 0:
+		connections = (int(o.maxSubscriptions)-1)/perConnection + 1
+	case connections == 0:
+		connections = 4 // what the SDK takes
+	}
+	return connections * perConnection
 }
 
 // sdkConfiguration makes the configuration of one SDK client. It is built anew

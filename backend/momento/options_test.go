@@ -100,25 +100,29 @@ func TestOptionsThatCannotWork(t *testing.T) {
 	tooMany := math.MaxInt32
 	tooMany++ // negative where int has 32 bits, which is no better
 	for name, opts := range map[string][]Option{
-		"nil option":               {nil},
-		"nil credentials":          {WithCredentials(nil)},
-		"key with a line feed":     {WithCredentials(fakeCredentials("TOPSECRET\n"))},
-		"no endpoint":              {WithCredentials(endpointProvider{good, ""})},
-		"endpoint without port":    {WithCredentials(endpointProvider{good, "cell.example.com"})},
-		"endpoint with a bad port": {WithCredentials(endpointProvider{good, "cell.example.com:https"})},
-		"SDK's invalid endpoint":   {WithCredentials(endpointProvider{good, "<invalid Value>:443"})},
-		"nil credentials function": {WithCredentialsFunc(nil)},
-		"nil configuration":        {WithConfiguration(nil)},
-		"empty configuration":      {WithConfiguration(config.NewTopicConfiguration(&config.TopicsConfigurationProps{}))},
-		"nil back-off":             {WithBackoff(nil)},
-		"nil publish retry":        {WithPublishRetry(nil)},
-		"nil logger":               {WithLogger(nil)},
-		"negative stall timeout":   {WithStallTimeout(-1)},
-		"no subscribe timeout":     {WithSubscribeTimeout(0)},
-		"no publish timeout":       {WithPublishTimeout(0)},
-		"no subscriptions":         {WithMaxSubscriptions(0)},
-		"too many subscriptions":   {WithMaxSubscriptions(tooMany)},
-		"the first of two":         {WithStallTimeout(-1), WithStallTimeout(1)},
+		"nil option":                 {nil},
+		"nil credentials":            {WithCredentials(nil)},
+		"nil pointer to credentials": {WithCredentials((*tokenProvider)(nil))},
+		"key with a line feed":       {WithCredentials(fakeCredentials("TOPSECRET\n"))},
+		"no endpoint":                {WithCredentials(endpointProvider{good, ""})},
+		"endpoint without port":      {WithCredentials(endpointProvider{good, "cell.example.com"})},
+		"endpoint with a bad port":   {WithCredentials(endpointProvider{good, "cell.example.com:https"})},
+		"SDK's invalid endpoint":     {WithCredentials(endpointProvider{good, "<invalid Value>:443"})},
+		"nil credentials function":   {WithCredentialsFunc(nil)},
+		"nil configuration":          {WithConfiguration(nil)},
+		"empty configuration":        {WithConfiguration(config.NewTopicConfiguration(&config.TopicsConfigurationProps{}))},
+		"no gRPC configuration": {WithConfiguration(config.NewTopicConfiguration(&config.TopicsConfigurationProps{
+			TransportStrategy: config.NewTopicsStaticTransportStrategy(&config.TopicsTransportStrategyProps{}),
+		}))},
+		"nil back-off":           {WithBackoff(nil)},
+		"nil publish retry":      {WithPublishRetry(nil)},
+		"nil logger":             {WithLogger(nil)},
+		"negative stall timeout": {WithStallTimeout(-1)},
+		"no subscribe timeout":   {WithSubscribeTimeout(0)},
+		"no publish timeout":     {WithPublishTimeout(0)},
+		"no subscriptions":       {WithMaxSubscriptions(0)},
+		"too many subscriptions": {WithMaxSubscriptions(tooMany)},
+		"the first of two":       {WithStallTimeout(-1), WithStallTimeout(1)},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := New("cache", append([]Option{WithCredentials(good)}, opts...)...)
@@ -192,13 +196,31 @@ func TestSDKLogger(t *testing.T) {
 	l.Trace("trace %d", 1)
 	l.Debug("debug %d", 2)
 	l.Info("info %d", 3)
-	l.Warn("warn %d", 4)
+	l.Warn("warn %d\n", 4)
 	l.Error("error %d", 5)
 	text := out.String()
 	require.NotContains(t, text, "trace")
+	require.NotContains(t, text, `\n`)
 	for i, level := range []string{"DEBUG", "DEBUG", "INFO", "INFO"} {
 		require.Contains(t, strings.Split(text, "\n")[i], "level="+level)
 		require.Contains(t, strings.Split(text, "\n")[i], fmt.Sprint(i+2))
 	}
 	require.False(t, sdkLogger{slog.New(h)}.l.Enabled(context.Background(), slog.LevelDebug-4))
+}
+
+func TestCapacity(t *testing.T) {
+	c := config.TopicsDefaultWithLogger(logger.NewNoopMomentoLoggerFactory())
+	for want, opts := range map[int][]Option{
+		400: nil,
+		300: {WithConfiguration(c.WithNumStreamGrpcChannels(3))},
+		200: {WithConfiguration(c.WithNumStreamGrpcChannels(3)), WithMaxSubscriptions(101)},
+		100: {WithConfiguration(c.WithMaxSubscriptions(7))},
+	} {
+		o := defaults()
+		for _, opt := range append([]Option{WithCredentials(fakeCredentials("t"))}, opts...) {
+			opt(&o)
+		}
+		require.NoError(t, o.resolve())
+		require.Equal(t, want, o.capacity())
+	}
 }

@@ -2,6 +2,7 @@ package momento
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -26,17 +27,62 @@ type recovery struct {
 	back chan struct{} // closed when a stream is back
 }
 
-// turns lets streams wait one after the other, in the order in which they came.
+// turns lets streams wait one after the other: those first that failed least,
+// so that one that breaks while hundreds stay down, because of what is wrong
+// with their topics, does not wait behind these; among equals, in the order in
+// which they came. When all break together, that is the order throughout.
 type turns struct {
-	token chan struct{} // holds one while a stream waits
 	taken atomic.Uint64 // turns so far
+
+	mu      sync.Mutex
+	busy    bool // somebody has the turn
+	waiting []*turn
 }
 
-func newRecovery() *recovery {
-	r := &recovery{back: make(chan struct{})}
-	r.usual.token = make(chan struct{}, 1)
-	r.limited.token = make(chan struct{}, 1)
-	return r
+// turn is a stream's place among those that wait.
+type turn struct {
+	failures int
+	come     chan struct{} // closed when it is the stream's turn
+}
+
+func newRecovery() *recovery { return &recovery{back: make(chan struct{})} }
+
+func (t *turns) join(failures int) *turn {
+	own := &turn{failures, make(chan struct{})}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.waiting = append(t.waiting, own)
+	t.next()
+	return own
+}
+
+// leave ends a turn, whether it has come or not.
+func (t *turns) leave(own *turn) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if i := slices.Index(t.waiting, own); i >= 0 {
+		t.waiting = slices.Delete(t.waiting, i, i+1)
+		return
+	}
+	t.busy = false
+	t.taken.Add(1)
+	t.next()
+}
+
+// next gives the turn to the next stream if it is free. Requires mu.
+func (t *turns) next() {
+	if t.busy || len(t.waiting) == 0 {
+		return
+	}
+	first := 0
+	for i, other := range t.waiting {
+		if other.failures < t.waiting[first].failures {
+			first = i
+		}
+	}
+	t.busy = true
+	close(t.waiting[first].come)
+	t.waiting = slices.Delete(t.waiting, first, first+1)
 }
 
 // success tells that a stream is back.
@@ -53,11 +99,19 @@ func (r *recovery) watch() <-chan struct{} {
 	return r.back
 }
 
-// wait waits until a stream is to make its next attempt, at least as long as
-// policy says. It reports false if there is none to be made: ctx ended, or
-// policy says to stop. policy runs on while others have their turns, as it
-// would if the stream were alone and made their attempts itself.
-func (r *recovery) wait(ctx context.Context, policy backoff.BackOff, limited bool) bool {
+// wait waits until a stream that failed so often, since it was up for a while,
+// is to make its next attempt, at least as long as policy says. It reports false
+// if there is none to be made: ctx ended, or policy says to stop. policy runs on
+// while others have their turns, as it would if the stream were alone and made
+// their attempts itself.
+func (r *recovery) wait(ctx context.Context, policy backoff.BackOff, failures int, limited bool) bool {
+	if failures == 0 && !limited {
+		// That others are down does not mean that anything is wrong for this
+		// one. If all of them break, that is one attempt of each at once, as
+		// there is when one gets through.
+		d := policy.NextBackOff()
+		return d != backoff.Stop && sleep(ctx, max(d, minWait), nil)
+	}
 	t, back, stretch := &r.usual, r.watch(), time.Duration(1)
 	if limited {
 		// Attempts count against the limit, and that another stream got
@@ -65,16 +119,15 @@ func (r *recovery) wait(ctx context.Context, policy backoff.BackOff, limited boo
 		t, back, stretch = &r.limited, nil, limitStretch
 	}
 	began, before := time.Now(), t.taken.Load()
-	mine := false
+	mine, own := false, t.join(failures)
 	select {
-	case t.token <- struct{}{}:
+	case <-own.come:
 		mine = true
-		defer func() {
-			t.taken.Add(1)
-			<-t.token
-		}()
+		defer t.leave(own)
 	case <-back:
+		t.leave(own)
 	case <-ctx.Done():
+		t.leave(own)
 		return false
 	}
 	var d time.Duration

@@ -2,12 +2,15 @@ package momento_test
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"github.com/topicbus/pubsub"
 	"github.com/topicbus/pubsub/backend/momento"
 )
 
@@ -24,6 +27,35 @@ func TestCloseWaitsForTheSDK(t *testing.T) {
 	}
 	require.NoError(t, b.Publish(t.Context(), "topic", text("x")))
 	require.NoError(t, b.Close())
+}
+
+// Deliveries that do not return keep their places in the pool. Those are given
+// back for it to come to rest, which a full one does not.
+func TestCloseWithAFullPoolAndDeliveriesThatHang(t *testing.T) {
+	const room = 100
+	srv := newServer(t)
+	b := open(t, srv, momento.WithMaxSubscriptions(room))
+	release := make(chan struct{})
+	var delivering, receiving sync.WaitGroup
+	for i := range room {
+		name := fmt.Sprint("topic-", i)
+		s, err := b.Subscribe(t.Context(), name, pubsub.Position{})
+		require.NoError(t, err)
+		delivering.Add(1)
+		receiving.Go(func() {
+			hang := sync.OnceFunc(func() { delivering.Done(); <-release })
+			_ = s.Receive(func(context.Context, pubsub.Frame) error { hang(); return nil })
+		})
+		_, err = srv.Topic("cache", name).Publish(text("x"))
+		require.NoError(t, err)
+	}
+	delivering.Wait()
+	began := time.Now()
+	require.NoError(t, b.Close())
+	took := time.Since(began)
+	close(release)
+	receiving.Wait()
+	require.Less(t, took, 5*time.Second)
 }
 
 type slowHandler struct {

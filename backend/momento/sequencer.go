@@ -106,8 +106,9 @@ func (s *sequencer) discontinuity(sequence, page uint64) {
 		if sequence > 0 {
 			s.begin(sequence)
 		}
-	default:
-		s.held.announced = max(s.held.announced, sequence)
+	case sequence >= s.expected():
+		// The unreadable ones came before it, and are among what is missing.
+		s.held.announced, s.held.spoiled = sequence, 0
 	}
 }
 
@@ -126,7 +127,7 @@ func (s *sequencer) quiet() *pubsub.Discontinuity {
 	}
 	// Reckon with the announced number. What follows is measured from there by
 	// its own number, so that the reports add up.
-	upTo := plus(max(plus(s.at.Sequence, 1), s.held.announced), s.held.spoiled)
+	upTo := s.expected()
 	d := s.missing(upTo)
 	switch {
 	case !s.numbered:
@@ -143,6 +144,11 @@ func (s *sequencer) quiet() *pubsub.Discontinuity {
 	}
 	s.held = hole{}
 	return d
+}
+
+// expected returns the number of the next message by what is held.
+func (s *sequencer) expected() uint64 {
+	return plus(max(plus(s.at.Sequence, 1), s.held.announced), s.held.spoiled)
 }
 
 // holding reports whether something was announced that is not yet reported.
@@ -181,11 +187,11 @@ func (s *sequencer) turn(page uint64) {
 	if !s.held.reset {
 		s.held.reset = true
 		s.held.after = s.last()
-		if s.numbered && s.held.announced > s.latest {
-			s.held.lost = s.held.announced - s.latest
+		if n := s.expected(); s.numbered && n > s.latest {
+			s.held.lost = n - s.latest
 		}
 	}
-	s.held.announced = 0
+	s.held.announced, s.held.spoiled = 0, 0
 	s.at = pubsub.Position{Page: page}
 	s.numbered, s.latest = true, math.MaxUint64
 }
@@ -198,6 +204,7 @@ func (s *sequencer) begin(sequence uint64) {
 	}
 	s.numbered = true
 	s.at.Sequence, s.latest = sequence-1, plus(sequence, 1)
+	s.at.Sequence -= min(s.held.spoiled, s.at.Sequence) // they came before it
 }
 
 // missing describes what is missing before the message numbered n, or returns

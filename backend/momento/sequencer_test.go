@@ -129,6 +129,22 @@ func TestSequencer(t *testing.T) {
 		{"unreadable behind an announcement", at(0, 0), []step{item(7, 5), disc(10, 7), unreadable, item(7, 11)}, []string{"7/5", "backend lost=5 7/5..7/11 bad", "7/11"}},
 		{"unreadable behind the naming one", at(0, 0), []step{disc(10, 7), unreadable, heartbeat, item(7, 12), item(7, 13)},
 			[]string{"backend lost~0 -..- bad", "7/12", "7/13"}},
+		{"unreadable before an announcement, next at new", at(0, 0), []step{item(7, 10), unreadable, disc(20, 7), heartbeat, item(7, 20)},
+			[]string{"7/10", "backend lost=9 7/10..7/20 bad", "7/20"}},
+		{"unreadable before an announcement, next at new+1", at(0, 0), []step{item(7, 10), unreadable, disc(20, 7), heartbeat, item(7, 21)},
+			[]string{"7/10", "backend lost=9 7/10..7/20 bad", "backend lost=1 7/19..7/21", "7/21"}},
+		{"unreadable, and no more announced, next at new", at(0, 0), []step{item(7, 10), unreadable, disc(12, 7), heartbeat, item(7, 12)},
+			[]string{"7/10", "backend lost=1 7/10..7/12 bad", "7/12"}},
+		{"unreadable, and no more announced, next at new+1", at(0, 0), []step{item(7, 10), unreadable, disc(11, 7), heartbeat, item(7, 12)},
+			[]string{"7/10", "backend lost=1 7/10..7/12 bad", "7/12"}},
+		{"two unreadable, and no more announced, next at new+1", at(0, 0), []step{item(7, 10), unreadable, unreadable, disc(12, 7), heartbeat, item(7, 13)},
+			[]string{"7/10", "backend lost=2 7/10..7/13 bad", "7/13"}},
+		{"unreadable, announced, unreadable", at(0, 0), []step{item(7, 10), unreadable, disc(20, 7), unreadable, heartbeat, item(7, 21)},
+			[]string{"7/10", "backend lost=10 7/10..7/21 bad", "7/21"}},
+		{"unreadable, then the page changes", at(0, 0), []step{item(7, 5), unreadable, disc(1, 9), heartbeat, item(9, 1)},
+			[]string{"7/5", "reset lost~1 7/5..- bad", "9/1"}},
+		{"unreadable before the naming one", at(0, 0), []step{unreadable, disc(104, 7), heartbeat, item(7, 104)},
+			[]string{"backend lost~0 -..- bad", "7/104"}},
 		{"unreadable on a new page", at(0, 0), []step{item(7, 5), disc(1, 9), unreadable, item(9, 2)}, []string{"7/5", "reset lost~0 7/5..9/2 bad", "9/2"}},
 		{"too large: resumed behind it", at(0, 0), []step{item(7, 5), unreadable, outage, item(7, 7)},
 			[]string{"7/5", "backend lost=1 7/5..7/7 bad", "resume 7/7", "7/7"}},
@@ -158,6 +174,8 @@ type model struct {
 	page, head uint64 // the newest message
 	lowest     uint64 // of this page, the oldest still retained
 	bad        map[pubsub.Position]bool
+	passed     pubsub.Position // the last message sent or lost
+	again      bool            // a bad one was sent again
 
 	heard    pubsub.Position // the last message delivered
 	reported uint64          // lost since then
@@ -181,15 +199,23 @@ func (m *model) report(d *pubsub.Discontinuity) {
 }
 
 func (m *model) send(p pubsub.Position) {
+	fresh := p.Compare(m.passed) > 0
+	if fresh {
+		m.passed = p
+	}
 	if m.bad[p] {
+		m.again = m.again || !fresh
 		m.seq.unreadable(errors.New("bad"))
 		return
 	}
 	d, ok := m.seq.item(p)
 	m.report(d)
 	if !ok {
+		// One that could not be read has no number; sent again, it counts twice.
+		require.False(m.t, fresh && !m.again, "%v was dropped", p)
 		return
 	}
+	m.again = false
 	require.Positive(m.t, p.Compare(m.heard), "%v after %v: a duplicate or out of order", p, m.heard)
 	switch {
 	case p.Page == m.floor.Page:
@@ -216,6 +242,11 @@ func (m *model) publish(n int) {
 	for range n {
 		m.head++
 	}
+}
+
+func (m *model) lose(n int) {
+	m.publish(n)
+	m.passed = at(m.page, m.head)
 }
 
 // outage breaks the stream while n messages are published, of which some may
@@ -256,6 +287,7 @@ func (m *model) outage(n int) {
 // uncertain by one.
 func (m *model) join() {
 	m.floor, m.slack = at(m.page, m.head), math.MaxUint64
+	m.passed = m.floor
 	m.reported, m.exact, m.told = 0, true, false
 	if m.next(2) == 0 {
 		m.announce(m.head + 1)
@@ -279,9 +311,9 @@ func (m *model) run(steps int) {
 			m.publish(1)
 			m.send(at(m.page, m.head))
 		case 3: // lost without a word
-			m.publish(1 + m.next(4))
+			m.lose(1 + m.next(4))
 		case 4: // lost and announced
-			m.publish(1 + m.next(4))
+			m.lose(1 + m.next(4))
 			m.announce(m.head + 1)
 		case 5:
 			m.report(m.seq.quiet())
@@ -297,7 +329,7 @@ func (m *model) run(steps int) {
 			m.page += 1 + uint64(m.next(3))
 			m.head, m.lowest = 0, 1
 			if m.next(2) == 0 {
-				m.publish(m.next(3))
+				m.lose(m.next(3))
 				m.announce(m.head + 1)
 			}
 			m.publish(1)

@@ -19,6 +19,9 @@ const (
 	// authentication error, without having been healthy in between, until
 	// fresh credentials are no longer asked for.
 	maxRefusals = 3
+	// maxTries is how many attempts are made at once, the second and third only
+	// for reasons that have been mended, or may have been.
+	maxTries = 3
 	// holdFor is how long an announced discontinuity waits for the message
 	// behind it, which settles how many are missing.
 	holdFor = 100 * time.Millisecond
@@ -35,7 +38,8 @@ type stream struct {
 	backOff  backoff.BackOff
 	seq      sequencer
 	session  *session
-	refusals int
+	refusals int // of its credentials, since it was healthy
+	failures int // attempts that failed, and short sessions, since then
 	deliver  func(context.Context, pubsub.Frame) error
 }
 
@@ -63,10 +67,11 @@ func (s *stream) release() {
 
 // open opens a session where the stream stands.
 func (s *stream) open() (err error) {
-	var again bool
-	s.session, again, err = s.b.dial(s.ctx, s.topic, s.seq.resumeAt())
-	if again {
-		s.session, _, err = s.b.dial(s.ctx, s.topic, s.seq.resumeAt())
+	for range maxTries {
+		var again bool
+		if s.session, again, err = s.b.dial(s.ctx, s.topic, s.seq.resumeAt()); !again {
+			break
+		}
 	}
 	return err
 }
@@ -196,16 +201,25 @@ func (s *stream) reconnect(err error, up time.Duration) error {
 	broke := time.Now()
 	if up >= healthyAfter {
 		s.backOff.Reset()
-		s.refusals = 0
+		s.refusals, s.failures = 0, 0
+	} else {
+		s.failures++
 	}
 	if s.final(err) {
 		return err
 	}
+	slowed := false // because of a limit
 	for attempt := 1; ; attempt++ {
 		s.state(pubsub.StateChange{State: pubsub.Reconnecting, Err: err, Attempt: attempt, Downtime: time.Since(broke)})
-		if !s.b.recovery.wait(s.ctx, s.backOff, errors.Is(err, pubsub.ErrLimitExceeded) && !oversize(err)) {
+		limited := errors.Is(err, pubsub.ErrLimitExceeded) && !oversize(err)
+		if limited && !slowed {
+			slowed = true
+			s.backOff.Reset() // how long the outage was tells nothing of the limit
+		}
+		if !s.b.recovery.wait(s.ctx, s.backOff, s.failures, limited) {
 			return err
 		}
+		s.failures++
 		if err = s.open(); err == nil {
 			s.b.recovery.success()
 			s.state(pubsub.StateChange{State: pubsub.Resumed, Downtime: time.Since(broke)})

@@ -274,28 +274,58 @@ func TestSubscribeEndsWithItsCtx(t *testing.T) {
 	})
 }
 
-func TestStaleExhaustionIsRetriedOnceAtOnce(t *testing.T) {
-	for _, times := range []int{1, 2} {
-		synctest.Test(t, func(t *testing.T) {
-			s := newService(t)
-			s.onTry = func(n int, _ *sdk.TopicSubscribeRequest) ([]any, error) {
-				if n <= times {
-					return nil, errPool
+func TestRefusalsOfThePoolAreRetriedAtOnce(t *testing.T) {
+	for _, test := range []struct {
+		refusals, tries, clients int
+		want                     error
+	}{
+		{1, 2, 1, nil}, // was full before
+		{2, 3, 2, nil}, // has lost places
+		{3, 3, 2, pubsub.ErrLimitExceeded},
+	} {
+		t.Run(fmt.Sprint(test.refusals), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := newService(t)
+				s.onTry = func(n int, _ *sdk.TopicSubscribeRequest) ([]any, error) {
+					if n <= test.refusals {
+						return nil, errPool
+					}
+					return nil, nil
 				}
-				return nil, nil
-			}
-			start := time.Now()
-			stream, err := s.newBackend().Subscribe(t.Context(), "topic", pubsub.Position{})
-			require.Zero(t, time.Since(start))
-			require.Len(t, s.subscribes, 2)
-			if times == 2 {
-				require.ErrorIs(t, err, pubsub.ErrLimitExceeded)
-				return
-			}
-			require.NoError(t, err)
-			run(stream)
+				start := time.Now()
+				stream, err := s.newBackend().Subscribe(t.Context(), "topic", pubsub.Position{})
+				require.Zero(t, time.Since(start))
+				require.ErrorIs(t, err, test.want)
+				if err == nil {
+					run(stream)
+				}
+				clients, _, _ := s.counts()
+				require.Equal(t, test.clients, clients)
+				require.Len(t, s.subscribes, test.tries)
+			})
 		})
 	}
+}
+
+func TestFullPoolIsNotReplaced(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const room = 200
+		s := newService(t)
+		s.onTry = func(n int, _ *sdk.TopicSubscribeRequest) ([]any, error) {
+			if n > room {
+				return nil, errPool
+			}
+			return nil, nil
+		}
+		b := s.newBackend(WithMaxSubscriptions(room - 50)) // connections take 100 each
+		listen(t, b, "topic-", room)
+		for range 3 {
+			_, err := b.Subscribe(t.Context(), "one too many", pubsub.Position{})
+			require.ErrorIs(t, err, pubsub.ErrLimitExceeded)
+		}
+		clients, _, _ := s.counts()
+		require.Equal(t, 1, clients)
+	})
 }
 
 // waits returns the pauses between the attempts of one stream that is down for
@@ -620,11 +650,13 @@ func TestFreshCredentialsRefusedAtOnceArePermanent(t *testing.T) {
 		<-r.done
 		require.ErrorIs(t, r.err, pubsub.ErrUnauthenticated)
 		require.Equal(t, 2, asked)
-		// They are not kept: a later call asks again.
+		// They are not kept for long: a later call asks again.
+		time.Sleep(askAgainAfter)
 		_, err := b.Subscribe(t.Context(), "topic", pubsub.Position{})
 		require.ErrorIs(t, err, pubsub.ErrUnauthenticated)
 		require.Equal(t, 3, asked)
 		s.token = "better"
+		time.Sleep(askAgainAfter)
 		require.NoError(t, b.Publish(t.Context(), "topic", pubsub.Payload{}))
 	})
 }
@@ -644,7 +676,7 @@ func TestEndlessRefusalsEnd(t *testing.T) {
 func TestCredentialsFunctionThatFails(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newService(t)
-		broken := errors.New("vault is sealed")
+		broken, vaultSilent := errors.New("vault is sealed"), errors.New("vault does not answer")
 		err := broken
 		b := s.newBackend(WithCredentialsFunc(func(context.Context) (auth.CredentialProvider, error) { return fakeCredentials("t"), err }))
 		_, got := b.Subscribe(t.Context(), "topic", pubsub.Position{})
@@ -655,11 +687,15 @@ func TestCredentialsFunctionThatFails(t *testing.T) {
 
 		hang := s.newBackend(WithCredentialsFunc(func(ctx context.Context) (auth.CredentialProvider, error) {
 			<-ctx.Done()
-			return nil, ctx.Err()
+			return nil, vaultSilent
 		}))
 		start := time.Now()
 		require.ErrorIs(t, hang.Publish(t.Context(), "topic", pubsub.Payload{}), pubsub.ErrUnavailable)
 		require.Equal(t, 5*time.Second, time.Since(start))
+		_, got = hang.Subscribe(t.Context(), "topic", pubsub.Position{})
+		require.ErrorIs(t, got, pubsub.ErrUnavailable)
+		require.ErrorIs(t, got, vaultSilent, "it tells why")
+		require.Equal(t, 10*time.Second, time.Since(start))
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		require.ErrorIs(t, hang.Publish(ctx, "topic", pubsub.Payload{}), context.DeadlineExceeded)
@@ -835,4 +871,17 @@ func TestRandomInterleavings(t *testing.T) {
 			require.Zero(t, streams, "seed %d", seed)
 		})
 	}
+}
+
+// A panic of a middleware is not taken for an item that cannot be read: what is
+// reported as lost then, and dropped later, would be a message.
+func TestPanicOfAMiddlewareIsNotHidden(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var nothing []int
+		for _, frame := range []func(){func() { nothing[0]++ }, func() { panic("a bug") }} {
+			sub := &fakeSubscription{frames: make(chan any, 1), ctx: t.Context()}
+			sub.frames <- frame
+			require.Panics(t, func() { _, _ = (&session{sub: sub, ctx: t.Context()}).event() })
+		}
+	})
 }

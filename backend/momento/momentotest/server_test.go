@@ -547,3 +547,16 @@ func TestConcurrency(t *testing.T) {
 	}
 	require.Equal(t, pubsub.Position{Page: 10, Sequence: publishers * each}, srv.Topic(cache, topic).Position())
 }
+
+// A stream that is being admitted while its token is revoked, or its cache is
+// deleted, is not known yet to whoever ends streams.
+func TestStreamDoesNotOutliveItsToken(t *testing.T) {
+	ctx, srv := testContext(t), newServer(t, WithAPIKey("key"))
+	srv.AddToken("token", "")
+	slowly := headers(ctx, "authorization", "token", "request-id", "1", "delay-rpcs", "topic-subscribe", "delay-ms", "200")
+	s := newRawClient(t, srv).subscribe(slowly, 0, 0)
+	require.NoError(t, srv.Wait(ctx, func() bool { return srv.Stats().Subscribes == 1 }))
+	srv.RevokeToken("token")
+	_, err := s.recv()
+	require.Equal(t, codes.Unauthenticated, status.Code(err))
+}

@@ -109,6 +109,14 @@ func (s *Server) serveSubscribe(_ any, ss grpc.ServerStream) error {
 		s.streams.Add(-1)
 		s.watch.changed()
 	}()
+	// Until it joined, nobody who ended streams knew of it.
+	if _, f = s.tokens.caller(caller.token); f == nil {
+		f = s.findCache(t)
+	}
+	if f != nil {
+		ss.SetTrailer(f.trailer())
+		return f.err()
+	}
 	return st.run(s.cfg.heartbeat)
 }
 
@@ -166,11 +174,17 @@ func (s *Server) admitTopic(ctx context.Context, t *Topic, c control) *Failure {
 		return c.failure
 	case strings.TrimSpace(t.cache) == "" || strings.TrimSpace(t.name) == "":
 		return &Failure{Code: codes.InvalidArgument, Message: "cache and topic need a name"}
-	case !s.hasCache(t.cache):
-		f := noCache(t.cache)
-		return &f
 	}
-	return nil
+	return s.findCache(t)
+}
+
+// findCache fails if the topic's cache does not exist.
+func (s *Server) findCache(t *Topic) *Failure {
+	if s.hasCache(t.cache) {
+		return nil
+	}
+	f := noCache(t.cache)
+	return &f
 }
 
 // openStream counts one more stream, unless there are too many.

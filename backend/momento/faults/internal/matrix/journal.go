@@ -107,8 +107,9 @@ func (j *journal) firstSince(moment time.Time) (when time.Time, ok bool) {
 }
 
 // audit compares the journal with what the server accepted behind start, and
-// adds what it finds to o.
-func (j *journal) audit(b *book, start pubsub.Position, o *Outcome) {
+// adds what it finds to o. Messages behind before, which were accepted while
+// Subscribe was under way, may be there or not.
+func (j *journal) audit(b *book, before, start pubsub.Position, o *Outcome) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	at := start
@@ -143,6 +144,9 @@ func (j *journal) audit(b *book, start pubsub.Position, o *Outcome) {
 			continue
 		case !accepted:
 			o.Foreign++
+			continue
+		case at == start && e.at.Compare(start) <= 0 && e.at.Compare(before) > 0:
+			seen[e.at], before = true, e.at
 			continue
 		case e.at.Compare(at) <= 0:
 			o.Disorder++

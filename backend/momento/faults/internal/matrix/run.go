@@ -57,7 +57,8 @@ type sub struct {
 	reader  reader
 	journal *journal
 	book    *book
-	start   pubsub.Position // of the last message before
+	before  pubsub.Position // of the last message before Subscribe
+	start   pubsub.Position // of the last message before it returned
 }
 
 // Play plays a row on a client and returns what came of it.
@@ -144,7 +145,7 @@ func (r *Run) finish() {
 	o := &r.out
 	for _, s := range r.open() {
 		s.journal.release()
-		s.journal.audit(s.book, s.start, o)
+		s.journal.audit(s.book, s.before, s.start, o)
 		if s.journal.isEnded() {
 			o.Ended = join(o.Ended, errorName(s.journal.err))
 		}

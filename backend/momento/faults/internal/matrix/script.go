@@ -50,6 +50,7 @@ func (r *Run) subscribe(name string, b *book) {
 		default:
 		}
 	}}
+	before := b.topic.Position()
 	reader, err := r.client.subscribe(r.ctx, name, j)
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -58,7 +59,7 @@ func (r *Run) subscribe(name string, b *book) {
 		r.out.Refused = join(r.out.Refused, errorName(err))
 		return
 	}
-	r.subs = append(r.subs, &sub{reader: reader, journal: j, book: b, start: b.topic.Position()})
+	r.subs = append(r.subs, &sub{reader: reader, journal: j, book: b, before: before, start: b.topic.Position()})
 }
 
 // OpenWith is Open of one topic, with options where they exist.
