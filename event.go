@@ -105,10 +105,12 @@ const (
 	CauseOverflow Cause = iota + 1
 	// CauseBackend: the backend announced a gap, or its numbers show one.
 	CauseBackend
-	// CauseReset: the backend restarted the topic's numbering.
+	// CauseReset: the backend restarted the topic's numbering. The memory
+	// backend reports it also for a position given to [ResumeAfter] that the
+	// topic has not reached.
 	CauseReset
-	// CauseReconnect: messages passed while the stream was down, or while one
-	// was away who resumes [Shared], and could not be fetched again.
+	// CauseReconnect: messages passed while the stream was down, or since the
+	// position given to [ResumeAfter], and are no longer at hand.
 	CauseReconnect
 	// CauseDecode: a message arrived that the Codec could not decode.
 	CauseDecode
@@ -201,7 +203,8 @@ type StateChange struct {
 	Err error
 	// Attempt counts the attempts to reconnect since the stream broke, from 1.
 	Attempt int
-	// Downtime is how long the stream has been down.
+	// Downtime is how long the stream has been down (Reconnecting), or was
+	// down (Resumed).
 	Downtime time.Duration
 }
 

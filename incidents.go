@@ -18,17 +18,20 @@ const alikeFor = time.Second
 // that ended a stream. Those of a stream are listed once, however many
 // subscriptions share it, and whether or not anybody has read that far yet.
 //
-// Those alike are one: discontinuities of one topic and cause that follow each
-// other within a second, and the attempts of one topic to reconnect.
+// Similar ones are joined into one: discontinuities of one topic and cause that
+// follow each other within a second, and the attempts of one topic to reconnect.
 type Incident struct {
 	Topic string
-	// First and Last are when it began and when it was last added to. Count is
-	// how many were joined.
+	// First is when it began, Last when something was last joined to it. Count
+	// is how many were joined.
 	First, Last time.Time
 	Count       uint64
-	// Either of these is set. A joined Discontinuity reaches over them all: it
-	// begins where the first one began and its Lost is their sum. It never
-	// holds a Payload. State is the last one.
+	// Exactly one of these is set. A joined Discontinuity covers them all: it
+	// begins where the first one began, and its Lost is their sum. An overflow
+	// counts only the messages that the subscription skipped: holes of the
+	// stream among them are incidents of their own, so its Lost can be less
+	// than its positions span. There is never a Payload. A joined State is the
+	// last one.
 	Discontinuity *Discontinuity
 	State         *StateChange
 	Err           error

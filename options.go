@@ -23,15 +23,16 @@ type config struct {
 // WithBuffer sets how many messages a subscription may lag behind before its
 // [OverflowPolicy] applies. It must be at least 1; the default is
 // [DefaultBuffer]. The buffer is one ring per topic, shared by the topic's
-// subscriptions and grown as it fills; while a topic has a subscription, the
+// subscriptions and grown as it fills. While a topic has a subscription, the
 // ring keeps the topic's newest n messages reachable, and up to 95 older ones; a
-// subscription that stops in the middle of what is queued, up to 32 more.
-// Subscription.C and Events hold up to 32 (never more than n) messages besides.
+// subscription that stops in the middle of what is queued keeps up to 32 more.
+// The channels of C and Events hold up to 32 messages (never more than n) each,
+// in addition.
 func WithBuffer(n int) Option { return func(c *config) { c.buffer = n } }
 
 // WithLinger keeps a topic's stream open for d after its last subscription
-// ended, so that one that follows soon finds it established. The default, 0,
-// ends the stream at once.
+// ended, so that a subscription that follows soon finds it established. The
+// default, 0, ends the stream at once.
 func WithLinger(d time.Duration) Option { return func(c *config) { c.linger = d } }
 
 // ShareDecoded has every message decoded once and its value given to all
@@ -54,7 +55,7 @@ func WithObserver(o Observer) Option {
 // are called synchronously, from many goroutines, with no lock held, and must
 // be quick. They must not call Close.
 type Observer struct {
-	// Published: a Publish, whose ctx that is, ended after d with err.
+	// Published: a Publish that was called with ctx took d and returned err.
 	Published func(ctx context.Context, topic string, d time.Duration, err error)
 	// Received: a message was handed to a subscription's reader.
 	Received func(topic string, p Position)
@@ -115,7 +116,7 @@ const (
 	// [Discontinuity] with an exact count, in their place. The default.
 	DropOldest OverflowPolicy = iota
 	// Block makes the topic wait: publishers of the memory backend block until
-	// their ctx ends, on Momento reading stops and flow control takes over. A
+	// their ctx ends; on Momento, reading stops and flow control takes over. A
 	// topic's Block subscriptions share a stream of their own, so they never
 	// hold up the topic's other subscriptions of the same process; a Block
 	// subscription that is not read does hold up every publisher.
@@ -134,12 +135,16 @@ func Overflow(p OverflowPolicy) SubscribeOption {
 	return func(c *subscribeConfig) { c.policy = p }
 }
 
-// ResumeAfter starts the subscription behind position p in place of the
+// ResumeAfter starts the subscription after position p instead of at the
 // present: with what is still at hand of the messages that follow it, and a
 // [Discontinuity] for those that are not. If the topic's shared stream is open
 // and its buffer still holds the message at p, and the policy is not [Block],
 // the subscription joins it; otherwise it gets a stream of its own, unless it is
 // [Shared]. A zero p is no position and starts at the present.
+//
+// What a stream of its own replays passes through the buffer like any other
+// message. If that can be more than [WithBuffer] holds, use Overflow(Block):
+// with DropOldest or Fail the subscription may overflow before it is read.
 func ResumeAfter(p Position) SubscribeOption {
 	return func(c *subscribeConfig) { c.resume, c.after = !p.IsZero(), p }
 }
@@ -149,16 +154,16 @@ func Private() SubscribeOption { return func(c *subscribeConfig) { c.private = t
 
 // Shared keeps a subscription that resumes on the topic's shared stream; the
 // backend is not asked for what was missed. With [ResumeAfter] it starts with
-// the oldest message that the stream's buffer still holds of those behind the
-// position. It starts at the present if there are none, under [Block], and if
-// the stream had more holes since than the topic remembers. What is missing
-// before that is its first event, a [Discontinuity] of [CauseReconnect]; it has
-// a count if it goes on within a page. Shared is for many who come back at once,
-// where a service limits streams.
+// the oldest message after the position that the stream's buffer still holds.
+// It starts at the present if there is none, under [Block], and if the stream
+// has had more holes since than the topic remembers. What is missing before
+// that is its first event, a [Discontinuity] of [CauseReconnect]; it has a
+// count if it stays within a page. Shared is for many subscribers that come back
+// at once, where a service limits streams.
 //
-// A position that the stream has not come to, such as one from another process
-// that was ahead, is like one of another life of the topic: what follows may
-// have been seen before.
+// A position that the stream has not reached, such as one from another process
+// that was ahead, is treated like one from an earlier life of the topic: what
+// follows may have been seen before.
 func Shared() SubscribeOption { return func(c *subscribeConfig) { c.shared = true } }
 
 // OnDiscontinuity has f called for each discontinuity. Like all callbacks of

@@ -23,27 +23,36 @@ func (f Format) String() string {
 	}
 }
 
-// Payload is an encoded value. Its bytes are shared by all who hold it, from
-// the moment it is handed over: nobody modifies them.
+// Payload is an encoded value. From the moment it is handed over, its bytes are
+// shared by all that hold it: nobody may modify them.
 type Payload struct {
 	Format Format
 	Data   []byte
 }
 
-// Codec turns values into payloads and back. Encode and Decode are called
-// from many goroutines at once, never with a lock held. Both may retain what
-// they are given and return memory that aliases it, as long as neither side
-// modifies it afterwards.
-//
-// An error from Encode fails the Publish; an error from Decode becomes a
-// [Discontinuity] of CauseDecode, and the stream goes on. A panic in either
-// counts as an error. Both wrap [ErrCodec].
-//
-// Where T holds no pointers, maps, slices, channels, functions or interfaces
-// (strings are fine), a message is decoded once and the value given to all
-// local subscribers. Otherwise Decode is called once per subscription, on the
-// goroutine that receives, unless [ShareDecoded] is set.
+// Codec turns values into payloads and back. Both methods are called from many
+// goroutines at once, with no lock of this package held. A panic in either
+// counts as an error; errors and panics are reported as [ErrCodec].
 type Codec[T any] interface {
+	// Encode makes the payload of a value, on the goroutine of Publish. An error
+	// fails the Publish, and nothing is sent. The payload may alias the value:
+	// whether that may be modified after Publish is for the Codec to say. The
+	// payload's bytes must not change once Encode has returned them.
 	Encode(T) (Payload, error)
+
+	// Decode makes the value of a received payload. It must not modify the
+	// payload, which others hold too. The value may alias it, provided that the
+	// Codec's users are told not to modify the value. An error becomes a
+	// [Discontinuity] of CauseDecode, and the stream goes on.
+	//
+	// Where T holds no pointers, maps, slices, channels, functions or
+	// interfaces (strings and time.Time are fine), and with [ShareDecoded],
+	// Decode is called once per message as it arrives, and the value is given
+	// to all local subscribers. Otherwise it is called once per subscription,
+	// on the goroutine that reads.
+	//
+	// Decode must not call runtime.Goexit, which FailNow of a test does: the
+	// goroutine may be a publisher's, and the memory backend's topic would
+	// stay busy.
 	Decode(Payload) (T, error)
 }

@@ -19,7 +19,7 @@ type Bus[T any] interface {
 	// Publish encodes value and hands it to topic. A nil error means that the
 	// backend accepted it, not that anybody received it. After an error the
 	// outcome is unknown, unless the error says otherwise: those of bad input
-	// and of a closed bus mean that nothing was sent. Publish never retries.
+	// and of a closed bus mean that nothing was sent. The Bus never retries.
 	//
 	// The codec decides whether value may be modified afterwards.
 	Publish(ctx context.Context, topic string, value T) error

@@ -131,7 +131,7 @@ type SubscriptionStats struct {
 	Delivered uint64      // messages handed to the reader; to C and Events counts as such
 	Lost      Losses      // reported to the reader
 	Lag       uint64      // messages waiting in the ring now; those it will report lost included
-	MaxLag    uint64      // the worst lag found by Stats, or by a reader, who looks every 32 messages or less often
+	MaxLag    uint64      // the worst lag found by Stats, or by a reader, which looks at least every 32 messages
 }
 
 // Stats returns a snapshot of the subscription.

@@ -80,8 +80,8 @@ func newSubscription[T any](cfg subscribeConfig) *Subscription[T] {
 //
 // The first call starts a goroutine that moves messages from the topic's ring
 // into the channel. The channel holds up to 32 messages, never more than the
-// buffer: a callback may run while messages from before it are still in there,
-// never after a message from behind it was. After Close the channel may still
+// buffer: a callback may run while earlier messages are still in the channel,
+// but never after a later one was put there. After Close the channel may still
 // yield what it holds.
 func (s *Subscription[T]) C() <-chan Message[T] {
 	s.mu.Lock()
@@ -118,8 +118,8 @@ func (s *Subscription[T]) Events() <-chan Event[T] {
 }
 
 // All returns an iterator over the subscription's messages, the fastest way to
-// read it. A hole is yielded in its place, as a nil-valued Message with a
-// *[Discontinuity] for an error; the loop goes on behind it. States and
+// read it. A hole is yielded in its place, as a zero Message (but for its Topic)
+// with a *[Discontinuity] for an error; the loop goes on after it. States and
 // heartbeats go to the callbacks only.
 //
 // The loop ends when the subscription does. If its stream failed or the Fail
@@ -177,11 +177,13 @@ func eventOf[T any](n *note) Event[T] {
 }
 
 // Drain ends the subscription gracefully: it accepts no new messages, waits
-// until those already queued have been handed to the reader, and ends. Messages
+// until those already queued have been handed to the reader, and ends. Queued is
+// what has reached this process: over a network, messages that a Publish has
+// returned nil for may still be on their way, and are not waited for. Messages
 // in the channels of C and Events count as handed out; the channels stay
 // readable until they are empty. Somebody must go on reading meanwhile: called
 // by the only reader, or without one, Drain can only wait for ctx. When ctx
-// ends first the subscription is closed, what was queued is dropped, and Drain
+// ends first, the subscription is closed, what was queued is dropped, and Drain
 // returns ctx's error.
 func (s *Subscription[T]) Drain(ctx context.Context) error {
 	if ctx == nil {

@@ -44,6 +44,5 @@
 // messaging.message.id of a consumer's span, and the span has a link that all
 // processes derive alike from namespace, topic and position (see
 // [Telemetry.Link]). Searching for the linked trace id finds the spans of all
-// who worked on the message, whichever process they were in. The link leads to
-// no span itself.
+// work on the message, in whichever process. The link leads to no span itself.
 package pubsubotel

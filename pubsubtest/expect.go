@@ -17,8 +17,8 @@ const Deadline = 10 * time.Second
 
 // Expect reads the next messages of sub and fails t unless they carry the
 // values want, in this order, and nothing is reported missing before or among
-// them. Heartbeats and states are passed over. It returns the messages, for
-// who wants to see more than their values.
+// them. Heartbeats and states are passed over. It returns the messages, so that
+// more than their values can be checked.
 //
 // Values are compared by [reflect.DeepEqual]. Expect must be called from the
 // goroutine of the test.

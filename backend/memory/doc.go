@@ -11,8 +11,8 @@
 // Close, the end of a stream or inspection.
 //
 // A publisher has the turn while it delivers. What runs inside (an observer,
-// say) may publish to another topic. Publishing to the same topic there waits
-// for a turn that cannot come, until its ctx ends: give it one that does.
+// say) may publish to another topic. A Publish to the same topic there waits for
+// a turn that cannot come, until its ctx ends: give it a ctx that does.
 //
 // # Numbers
 //
@@ -32,5 +32,5 @@
 // [Backend.EndStreams], [Backend.FailPublishes], [Backend.FailSubscribes] and
 // [Backend.DelayPublishes]. They return at once. Those that name topics take
 // effect between two messages, in the order of the calls; if a publisher is
-// just delivering then right behind its message.
+// delivering, they take effect right after its message.
 package memory

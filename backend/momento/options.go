@@ -66,7 +66,7 @@ func (o *options) fail(format string, args ...any) {
 	}
 }
 
-// WithCredentials sets the credentials. The default are those of the
+// WithCredentials sets the credentials. By default they are taken from the
 // environment variable MOMENTO_API_KEY (and MOMENTO_ENDPOINT, for a v2 key).
 func WithCredentials(p auth.CredentialProvider) Option {
 	return func(o *options) {

@@ -117,6 +117,22 @@ func TestGoBlocks(t *testing.T) {
 	}
 }
 
+// docs/faults.md is written by a program, README.md is not.
+func TestNumberOfFaults(t *testing.T) {
+	texts := map[string]string{}
+	for _, doc := range documents(t) {
+		texts[doc.name] = doc.text
+	}
+	faults := 0
+	for line := range strings.Lines(texts["docs/faults.md"]) {
+		if strings.HasPrefix(line, "| ") && !strings.HasPrefix(line, "| fault |") {
+			faults++
+		}
+	}
+	require.NotZero(t, faults)
+	require.Contains(t, texts["README.md"], fmt.Sprintf("[docs/faults.md](docs/faults.md) lists %d faults", faults))
+}
+
 var link = regexp.MustCompile(`\]\(([^)\s]+)\)`)
 
 func TestLinksLeadSomewhere(t *testing.T) {

@@ -1,7 +1,9 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -123,25 +125,42 @@ func (t *table) List(benchmark string, units ...string) string {
 	return b.String()
 }
 
-// Behind tells in which groups none of ours has the least median, one line
-// each; see Matrix for the arguments.
+// Behind tells who has a lesser median than one of ours: one line for each of
+// ours and group; see Matrix for the arguments.
 func (t *table) Behind(pattern, columns, unit string) string {
 	var b strings.Builder
 	for _, column := range strings.Fields(columns) {
 		group := strings.ReplaceAll(pattern, "%s", column)
-		best, least := t.best(group, unit)
-		mine := ""
-		for _, c := range t.in(group) {
-			if _, ok := ours[c]; ok && (mine == "" || t.median(group+"/"+c, unit) < t.median(group+"/"+mine, unit)) {
-				mine = c
+		for _, mine := range t.in(group) {
+			if _, ok := ours[mine]; !ok {
+				continue
 			}
-		}
-		if mine != "" && mine != best {
-			fmt.Fprintf(&b, "- %s: %s is first with %s, %s has %s.\n", group,
-				label(best), format(least, unit), label(mine), format(t.median(group+"/"+mine, unit), unit))
+			if ahead := t.ahead(group, mine, unit); len(ahead) > 0 {
+				fmt.Fprintf(&b, "- %s: %s has %s; %s.\n", group,
+					label(mine), format(t.median(group+"/"+mine, unit), unit), strings.Join(ahead, ", "))
+			}
 		}
 	}
 	return b.String()
+}
+
+// ahead returns which of the others have a lesser median than mine, the least
+// first, with their medians.
+func (t *table) ahead(group, mine, unit string) []string {
+	var others []string
+	for _, c := range t.in(group) {
+		m := t.median(group+"/"+c, unit)
+		if _, ok := ours[c]; !ok && m > 0 && m < t.median(group+"/"+mine, unit) {
+			others = append(others, c)
+		}
+	}
+	slices.SortStableFunc(others, func(a, b string) int {
+		return cmp.Compare(t.median(group+"/"+a, unit), t.median(group+"/"+b, unit))
+	})
+	for i, c := range others {
+		others[i] = label(c) + " " + format(t.median(group+"/"+c, unit), unit)
+	}
+	return others
 }
 
 // ours are the contenders that are this library.
