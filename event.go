@@ -125,6 +125,9 @@ func (c Cause) String() string { return nameOf(causeNames[:], int(c), "Cause") }
 // in the stream at the place where they are missing. It is an error, so that
 // [Subscription.All] can yield it, but it never ends a subscription.
 //
+// Holes that pile up at one place, by the hundred, may be told as one: without
+// a Payload, and of CauseBackend if their causes differ.
+//
 // errors.Is finds [ErrOverflow] in one of CauseOverflow and [ErrCodec] in one
 // of CauseDecode; errors.As finds what the backend reported.
 type Discontinuity struct {

@@ -145,6 +145,9 @@ func Overflow(p OverflowPolicy) SubscribeOption {
 // What a stream of its own replays passes through the buffer like any other
 // message. If that can be more than [WithBuffer] holds, use Overflow(Block):
 // with DropOldest or Fail the subscription may overflow before it is read.
+//
+// A position belongs to its topic. What the topic has at or before p counts as
+// seen: a p of another topic may hide messages, where the backend cannot tell.
 func ResumeAfter(p Position) SubscribeOption {
 	return func(c *subscribeConfig) { c.resume, c.after = !p.IsZero(), p }
 }
@@ -155,11 +158,10 @@ func Private() SubscribeOption { return func(c *subscribeConfig) { c.private = t
 // Shared keeps a subscription that resumes on the topic's shared stream; the
 // backend is not asked for what was missed. With [ResumeAfter] it starts with
 // the oldest message after the position that the stream's buffer still holds.
-// It starts at the present if there is none, under [Block], and if the stream
-// has had more holes since than the topic remembers. What is missing before
-// that is its first event, a [Discontinuity] of [CauseReconnect]; it has a
-// count if it stays within a page. Shared is for many subscribers that come back
-// at once, where a service limits streams.
+// It starts at the present if there is none, and under [Block]. What is missing
+// before that is its first event, a [Discontinuity] of [CauseReconnect]; it has
+// a count if it stays within a page. Shared is for many subscribers that come
+// back at once, where a service limits streams.
 //
 // A position that the stream has not reached, such as one from another process
 // that was ahead, is treated like one from an earlier life of the topic: what

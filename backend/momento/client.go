@@ -35,9 +35,9 @@ const (
 
 // clients owns the SDK clients of a Backend. At any time at most one is
 // current. A client is made when it is first needed, and replaced when fresh
-// credentials are needed its connections have gone deaf, or its pool has lost places; the streams of the
-// old one stay on it until they end. Each is closed once, when nobody uses it
-// any more, on a goroutine that close waits for.
+// credentials are needed, its connections have gone deaf, or its pool has lost
+// places; the streams of the old one stay on it until they end. Each is closed
+// once, when nobody uses it any more, on a goroutine that close waits for.
 type clients struct {
 	ctx         context.Context // ends when the Backend closes
 	credentials credentialsFunc
