@@ -190,6 +190,76 @@ func TestDrainReportsWhatCameBefore(t *testing.T) {
 			})
 		})
 	}
+	// Held up in the channel of Events, a reader comes to the end later.
+	for name, test := range map[string]struct {
+		policy        pubsub.OverflowPolicy
+		queued, after []pubsub.Frame
+		want          []string
+	}{
+		"a hole before a state; holes": {
+			queued: []pubsub.Frame{gap(3, true), state(pubsub.Reconnecting)},
+			after:  []pubsub.Frame{gap(1, true)},
+			want:   []string{"1", "2", "lost 3 backend exact", "reconnecting"},
+		},
+		"a hole; states": {
+			queued: []pubsub.Frame{heartbeat(), gap(4, true)},
+			after:  []pubsub.Frame{state(pubsub.Reconnecting), state(pubsub.Resumed), msg(9)},
+			want:   []string{"1", "2", "heartbeat", "lost 4 overflow exact"},
+		},
+		"nothing lost, under Fail": {
+			policy: pubsub.Fail,
+			queued: []pubsub.Frame{heartbeat(), heartbeat()},
+			after:  []pubsub.Frame{msg(9), heartbeat()},
+			want:   []string{"1", "2", "heartbeat"},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				backend := &script{}
+				bus := pubsub.New(backend, ints{}, pubsub.WithBuffer(2))
+				defer bus.Close()
+				s := subscribe(t, bus, "t", pubsub.Overflow(test.policy))
+				ch := s.Events()
+				backend.stream(0).play(msg(1), msg(2))
+				synctest.Wait()
+				for _, f := range test.queued {
+					backend.stream(0).play(f)
+					synctest.Wait()
+				}
+				drained := make(chan error, 1)
+				go func() { drained <- s.Drain(t.Context()) }()
+				synctest.Wait()
+				for range 600 {
+					backend.stream(0).play(test.after...)
+				}
+				var got []string
+				for e := range ch {
+					got = append(got, show(e))
+				}
+				require.Equal(t, test.want, got)
+				require.NoError(t, <-drained)
+				require.NoError(t, s.Err())
+			})
+		})
+	}
+	t.Run("a hole read behind a state", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			backend := &script{}
+			bus := pubsub.New(backend, ints{}, pubsub.WithBuffer(2))
+			defer bus.Close()
+			s := subscribe(t, bus, "t")
+			backend.stream(0).play(msg(1), gap(3, true), state(pubsub.Reconnecting))
+			next(t, s, 1)
+			drained := make(chan error, 1)
+			go func() { drained <- s.Drain(t.Context()) }()
+			synctest.Wait()
+			for range 600 {
+				backend.stream(0).play(gap(1, true))
+			}
+			require.Equal(t, []string{"reconnecting", "lost 3 backend exact"}, next(t, s, 2))
+			require.NoError(t, <-drained)
+		})
+	})
 	t.Run("under Fail", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			bus := pubsub.New(memory.New(), ints{}, pubsub.WithBuffer(2))

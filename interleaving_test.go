@@ -131,3 +131,88 @@ func TestJoinWhileTheStreamGoesOn(t *testing.T) {
 		r.leave(s)
 	}
 }
+
+// A reader that had seen how far the stream was, and then overflowed, reported
+// holes that had come since and stand behind its place.
+func TestOverflowWhileTheStreamGoesOn(t *testing.T) {
+	b := New(quiet{}, numbers{}, WithBuffer(2))
+	defer b.Close()
+	s, err := b.Subscribe(t.Context(), "t")
+	require.NoError(t, err)
+	n := uint64(0)
+	play := func(f Frame) { require.NoError(t, s.topic.deliver(t.Context(), f)) }
+	message := func() {
+		n++
+		play(Frame{Position: Position{Page: 1, Sequence: n}})
+	}
+	for range 5 {
+		message()
+	}
+	play(Frame{Kind: KindDiscontinuity, Discontinuity: &Discontinuity{After: Position{1, 5}, Resume: Position{1, 10}, Lost: 4, Exact: true}})
+	n += 4
+	for range 20 {
+		message()
+		for range 20 {
+			play(Frame{Kind: KindHeartbeat})
+			play(Frame{Kind: KindState, State: &StateChange{State: Resumed}})
+		}
+	}
+	require.NotZero(t, s.topic.ring.notes.dropped.seq)
+	s.mu.Lock()
+	s.overflow(0) // because of what it saw before all this
+	s.mu.Unlock()
+	for lastKnown := uint64(0); lastKnown < n; {
+		e, err := s.Next(t.Context())
+		require.NoError(t, err)
+		switch d := e.Discontinuity; {
+		case e.Kind == KindMessage:
+			lastKnown++
+			require.Equal(t, lastKnown, e.Message.Position.Sequence)
+		case d != nil:
+			lastKnown += d.Lost
+			require.Equal(t, behind(Position{1, lastKnown}), d.Resume)
+		}
+	}
+}
+
+// One who joined in the middle of a change of state was told of it twice.
+func TestJoinWhileTheStateChanges(t *testing.T) {
+	b := New(quiet{}, numbers{})
+	defer b.Close()
+	first, err := b.Subscribe(t.Context(), "t")
+	require.NoError(t, err)
+	down := &StateChange{State: Reconnecting, Attempt: 1}
+	first.topic.stats.changed(*down)
+	s, err := b.Subscribe(t.Context(), "t")
+	require.NoError(t, err)
+	first.topic.ring.note(note{kind: KindState, state: down})
+	require.NoError(t, first.topic.deliver(t.Context(), Frame{}))
+	for _, want := range []Kind{KindState, KindMessage} {
+		e, err := s.Next(t.Context())
+		require.NoError(t, err)
+		require.Equal(t, want, e.Kind)
+	}
+}
+
+// A reader that claimed a message just after its subscription had ended, and
+// then could not decode it, made the sum of the bus wrap.
+func TestClaimBehindTheEnd(t *testing.T) {
+	b := New(quiet{}, unreadable{})
+	defer b.Close()
+	s, err := b.Subscribe(t.Context(), "t")
+	require.NoError(t, err)
+	require.NoError(t, s.topic.deliver(t.Context(), Frame{}))
+	v := &view[any]{batch: 1}
+	_, err = s.look(v)
+	require.NoError(t, err)
+	c := s.cursor.Load()
+	require.NoError(t, s.Close())
+	require.False(t, s.cursor.CompareAndSwap(c, c+1), "as readOn does if it has not seen the end yet")
+	require.Zero(t, s.Stats().Delivered)
+	require.Zero(t, b.Stats().Delivered)
+}
+
+type unreadable struct{}
+
+func (unreadable) Encode(any) (Payload, error) { return Payload{}, nil }
+func (unreadable) Decode(Payload) (any, error) { return nil, errors.New("unreadable") }

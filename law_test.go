@@ -344,6 +344,9 @@ func lawOfPlaces(t *testing.T, seed uint64) {
 		if r.IntN(2) == 0 {
 			synctest.Wait()
 		}
+		if r.IntN(3) == 0 {
+			pubsub.Compact(s)
+		}
 	}
 	if down {
 		backend.Reconnect("t")
@@ -355,6 +358,11 @@ func lawOfPlaces(t *testing.T, seed uint64) {
 		f.follow(t, s, 1_000_000)
 		backend.Lose(1+r.Uint64N(3), "t")
 		synctest.Wait()
+		if r.IntN(2) == 0 {
+			backend.Disconnect(nil, "t")
+			backend.Reconnect("t")
+			synctest.Wait()
+		}
 	}
 	end := backend.Stats("t")
 	if policy != pubsub.Block && r.IntN(2) == 0 {
@@ -364,7 +372,12 @@ func lawOfPlaces(t *testing.T, seed uint64) {
 		for range r.IntN(60) * (1 + 9*r.IntN(2)) { // all of this comes too late
 			publishSome(r.IntN(1 + pace))
 			backend.Lose(r.Uint64N(3), "t")
+			if r.IntN(10) == 0 {
+				backend.Disconnect(nil, "t")
+				backend.Reconnect("t")
+			}
 			synctest.Wait()
+			pubsub.Compact(s)
 		}
 	}
 	f.follow(t, s, 1_000_000)

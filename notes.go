@@ -103,6 +103,16 @@ func squeeze(kept, place []note) []note {
 	return kept
 }
 
+// current returns the stream's state, nil if it never changed.
+func (l *noteLog) current() *StateChange {
+	for _, n := range slices.Backward(l.list) {
+		if n.state != nil {
+			return n.state
+		}
+	}
+	return l.state
+}
+
 // after returns the first note behind seq, or nil.
 func (l *noteLog) after(seq uint64) *note {
 	i := sort.Search(len(l.list), func(i int) bool { return l.list[i].seq > seq })

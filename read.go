@@ -189,15 +189,15 @@ func (s *Subscription[T]) lookLocked(v *view[T]) (*note, *ending) {
 			s.maxLag = lag
 		}
 		if c < min(r.oldest(v.head), s.limit) {
-			s.overflow(c, v.head)
+			s.overflow(c)
 			continue
 		}
 		to := min(v.head, s.limit)
-		if s.read.seq < min(v.noted, s.limitRead.seq) {
+		if s.read.seq < v.noted && s.unread() {
 			n, dropped := s.nextNote()
 			switch {
 			case dropped:
-				s.overflow(c, r.head.Load())
+				s.overflow(c)
 				continue
 			case n != nil && n.at <= c:
 				s.take(n, c)
@@ -225,13 +225,19 @@ func (s *Subscription[T]) lookLocked(v *view[T]) (*note, *ending) {
 	}
 }
 
+// unread reports whether there may be notes to read up to the limit. Its last
+// note may have been read before a hole that became one with a later hole.
+func (s *Subscription[T]) unread() bool {
+	return s.read.seq < s.limitRead.seq || s.read.misses(s.limitRead)
+}
+
 // nextNote returns a copy of the next note to read, or nil, or that it was
 // dropped. It then stands before a message that the ring no longer owes.
 func (s *Subscription[T]) nextNote() (next *note, dropped bool) {
 	r := &s.topic.ring
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if s.read.seq < min(r.notes.dropped.seq, s.limitRead.seq) {
+	if s.read.seq < r.notes.dropped.seq && s.unread() {
 		return nil, true
 	}
 	n := r.notes.after(s.read.seq)
@@ -271,29 +277,31 @@ func (s *Subscription[T]) take(n *note, c uint64) {
 
 // overflow moves the cursor from c past what the ring no longer owes, and makes
 // the report of it pending: of the messages, and of the holes between them.
-func (s *Subscription[T]) overflow(c, head uint64) {
-	r := &s.topic.ring
+func (s *Subscription[T]) overflow(c uint64) {
+	r, after := &s.topic.ring, s.lastBefore(c)
+	r.mu.Lock() // no note is dropped that stands behind what the head says
+	head := r.head.Load()
 	end := min(head, s.limit)
 	to := min(r.oldest(head), end)
 	if s.cfg.policy == Fail {
 		to = end
 	}
-	d := Discontinuity{Topic: s.topic.name, Cause: CauseOverflow, After: s.lastBefore(c), Lost: to - c, Exact: true, Err: ErrOverflow}
+	d := Discontinuity{Topic: s.topic.name, Cause: CauseOverflow, After: after, Lost: to - c, Exact: true, Err: ErrOverflow}
 	if !s.cursor.CompareAndSwap(c, to) {
+		r.mu.Unlock()
 		return
 	}
 	s.start += to - c // it did not take these
 	if to < end {
 		d.Resume, _ = r.position(to)
 	}
-	r.mu.Lock()
 	read, state := r.notes.skip(s.read, to)
 	if n := r.notes.hole(read.seq, to); n != nil {
 		d.Resume = behind(n.discontinuity.After) // that hole will be told apart
 	}
 	r.mu.Unlock()
 	if read.seq > s.limitRead.seq {
-		read = s.limitRead
+		read, state = s.limitRead, nil // which may be from behind the limit
 	}
 	if to > c {
 		s.topic.bus.incidents.discontinuity(&d)
@@ -308,7 +316,7 @@ func (s *Subscription[T]) overflow(c, head uint64) {
 	if state != nil {
 		s.pending = append(s.pending, note{kind: KindState, state: state})
 	}
-	if s.cfg.policy == Fail {
+	if s.cfg.policy == Fail && to > c {
 		s.limit, s.limitRead = to, read
 		s.limited.Store(true)
 		s.limitErr = fmt.Errorf("%w: more than %d messages behind", ErrOverflow, r.capacity)

@@ -169,19 +169,25 @@ func (r *ring[T]) oldest(head uint64) uint64 {
 func (r *ring[T]) locate(p Position) (i uint64, next Position, held bool) {
 	head := r.head.Load()
 	from := r.oldest(head)
+	var found uint64 // the index of next
 	n := sort.Search(int(head-from), func(k int) bool {
-		at, ok := r.position(from + uint64(k))
-		if !ok || at.Compare(p) < 0 { // or overtaken, so older than what is left
-			return false
+		for j := from + uint64(k); j < head; j++ {
+			at, ok := r.position(j)
+			switch {
+			case !ok || !at.IsZero() && at.Compare(p) < 0: // or overtaken, so older than what is left
+				return false
+			case !at.IsZero(): // one without a number goes with that behind it
+				next, found = at, j
+				return true
+			}
 		}
-		next = at // the last one that comes here is what is searched
+		next, found = Position{}, head
 		return true
 	})
-	i = from + uint64(n)
-	if i < head && next == p {
-		return i + 1, Position{}, true
+	if found < head && next == p { // the last that was true is what is searched
+		return found + 1, Position{}, true
 	}
-	return i, next, false
+	return from + uint64(n), next, false
 }
 
 // position returns that of the message with index i, if the ring still has it.

@@ -137,12 +137,12 @@ type SubscriptionStats struct {
 // Stats returns a snapshot of the subscription.
 func (s *Subscription[T]) Stats() SubscriptionStats {
 	var lag uint64
+	s.mu.Lock()
 	if !s.ended.Load() {
 		// The cursor first: the head never falls behind it.
 		cursor := s.cursor.Load()
 		lag = s.topic.ring.head.Load() - cursor
 	}
-	s.mu.Lock()
 	s.maxLag = max(s.maxLag, lag)
 	maxLag, c := s.maxLag, s.counted()
 	s.mu.Unlock()
@@ -167,7 +167,9 @@ func (c *counts) add(d counts) {
 // counted is called with s.mu held.
 func (s *Subscription[T]) counted() counts {
 	c := s.counts
-	c.taken = s.cursor.Load() - s.start
+	if !s.settled {
+		c.taken = s.cursor.Load() - s.start
+	}
 	return c
 }
 
@@ -175,8 +177,9 @@ func (s *Subscription[T]) counted() counts {
 func (s *Subscription[T]) settle() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.counts.taken = s.cursor.Swap(noLimit) - s.start // nobody takes any more
 	s.settled = true
-	s.topic.bus.past.add(s.counted())
+	s.topic.bus.past.add(s.counts)
 }
 
 // recount has f change what s counts. A reader may be at it that s did not wait

@@ -306,9 +306,9 @@ func (s *Subscription[T]) join(t *topic[T]) bool {
 	s.cursor.Store(p.at)
 	s.start = p.at
 	s.last, s.lastAt = p.last, p.at
-	if st := t.stats.snapshot().state; st.State == Reconnecting && p.present {
+	if st := notes.current(); p.present && st != nil && st.State == Reconnecting {
 		// What it joins is an outage; the next it hears may be its end.
-		s.pending = append(s.pending, note{kind: KindState, state: &st})
+		s.pending = append(s.pending, note{kind: KindState, state: st})
 	}
 	t.ring.readers = append(t.ring.readers, s)
 	return true

@@ -576,6 +576,19 @@ func TestShared(t *testing.T) {
 			require.Equal(t, 1, backend.opened())
 		})
 	})
+	t.Run("beside messages without a number", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			backend := &script{}
+			bus := pubsub.New(backend, ints{})
+			defer bus.Close()
+			subscribe(t, bus, "t")
+			backend.stream(0).play(text("100"), msg(1), text("101"), text("102"), msg(2), text("103"))
+			for after, want := range map[int][]string{1: {"101", "102", "2", "103"}, 2: {"103"}, 3: {"lost 0 reconnect"}} {
+				s := subscribe(t, bus, "t", pubsub.Shared(), pubsub.ResumeAfter(at(after)))
+				require.Equal(t, want, next(t, s, len(want)), "after %d", after)
+			}
+		})
+	})
 	t.Run("many heartbeats", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			backend := &script{}
