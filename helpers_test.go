@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"sync"
 	"testing"
+	"testing/synctest"
 
 	"github.com/stretchr/testify/require"
 
@@ -196,4 +197,12 @@ func publish[T any](t *testing.T, b pubsub.Bus[T], topic string, values ...T) {
 	for _, v := range values {
 		require.NoError(t, b.Publish(t.Context(), topic, v))
 	}
+}
+
+// drain drains s. It returns when that has begun, in a bubble.
+func drain[T any](s *pubsub.Subscription[T]) <-chan error {
+	drained := make(chan error, 1)
+	go func() { drained <- s.Drain(context.Background()) }()
+	synctest.Wait()
+	return drained
 }

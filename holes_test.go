@@ -131,21 +131,21 @@ func TestPositionsOfHoles(t *testing.T) {
 // What comes behind a Drain is none of the subscription's business, even if it
 // became one with what came before, or pushed that out.
 func TestDrainReportsWhatCameBefore(t *testing.T) {
+	holesOnly := func(_ pubsub.Bus[int], b *memory.Backend) {
+		for range 600 {
+			b.Lose(1, "t")
+			synctest.Wait()
+		}
+	}
 	for name, test := range map[string]struct {
-		policy pubsub.OverflowPolicy
 		before func(b *memory.Backend)
 		after  func(bus pubsub.Bus[int], b *memory.Backend)
 		want   []string
 	}{
 		"a hole; holes": {
 			before: func(b *memory.Backend) { b.Lose(3, "t") },
-			after: func(_ pubsub.Bus[int], b *memory.Backend) {
-				for range 600 {
-					b.Lose(1, "t")
-					synctest.Wait()
-				}
-			},
-			want: []string{"1/2 3 -"},
+			after:  holesOnly,
+			want:   []string{"1/2 3 -"},
 		},
 		"holes; messages and holes": {
 			before: func(b *memory.Backend) { b.Lose(3, "t"); synctest.Wait(); b.Lose(2, "t") },
@@ -160,12 +160,7 @@ func TestDrainReportsWhatCameBefore(t *testing.T) {
 		},
 		"nothing; holes": {
 			before: func(*memory.Backend) {},
-			after: func(_ pubsub.Bus[int], b *memory.Backend) {
-				for range 600 {
-					b.Lose(1, "t")
-					synctest.Wait()
-				}
-			},
+			after:  holesOnly,
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -176,11 +171,9 @@ func TestDrainReportsWhatCameBefore(t *testing.T) {
 				s := subscribe(t, bus, "t")
 				publish(t, bus, "t", 1, 2)
 				next(t, s, 1)
-				drained := make(chan error, 1)
 				test.before(backend)
 				synctest.Wait()
-				go func() { drained <- s.Drain(t.Context()) }()
-				synctest.Wait()
+				drained := drain(s)
 				next(t, s, 1)
 				test.after(bus, backend)
 				require.Equal(t, test.want, holes(t, s, len(test.want)))
@@ -226,9 +219,7 @@ func TestDrainReportsWhatCameBefore(t *testing.T) {
 					backend.stream(0).play(f)
 					synctest.Wait()
 				}
-				drained := make(chan error, 1)
-				go func() { drained <- s.Drain(t.Context()) }()
-				synctest.Wait()
+				drained := drain(s)
 				for range 600 {
 					backend.stream(0).play(test.after...)
 				}
@@ -250,9 +241,7 @@ func TestDrainReportsWhatCameBefore(t *testing.T) {
 			s := subscribe(t, bus, "t")
 			backend.stream(0).play(msg(1), gap(3, true), state(pubsub.Reconnecting))
 			next(t, s, 1)
-			drained := make(chan error, 1)
-			go func() { drained <- s.Drain(t.Context()) }()
-			synctest.Wait()
+			drained := drain(s)
 			for range 600 {
 				backend.stream(0).play(gap(1, true))
 			}

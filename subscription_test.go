@@ -179,9 +179,7 @@ func TestDrainDeliversWhatIsQueued(t *testing.T) {
 				for i := range 100 {
 					publish(t, bus, "t", i)
 				}
-				drained := make(chan error, 1)
-				go func() { drained <- s.Drain(context.Background()) }()
-				synctest.Wait()
+				drained := drain(s)
 				publish(t, bus, "t", 1000) // too late
 				var got []int
 				read(s, func(n int) {
@@ -236,9 +234,7 @@ func TestDrainDeliversWhatIsQueued(t *testing.T) {
 				defer bus.Close()
 				s := subscribe(t, bus, "t")
 				backend.stream(0).play(gap(1, true), msg(2))
-				drained := make(chan error, 1)
-				go func() { drained <- s.Drain(context.Background()) }()
-				synctest.Wait()
+				drained := drain(s)
 				backend.stream(0).play(gap(1, true), msg(4)) // too late
 				read(t, s)
 				require.NoError(t, <-drained)
@@ -251,9 +247,7 @@ func TestDrainDeliversWhatIsQueued(t *testing.T) {
 			defer bus.Close()
 			s := subscribe(t, bus, "t")
 			publish(t, bus, "t", 1, 2, 3)
-			drained := make(chan error, 1)
-			go func() { drained <- s.Drain(context.Background()) }()
-			synctest.Wait()
+			drained := drain(s)
 			publish(t, bus, "t", 4, 5, 6, 7, 8, 9, 10, 11, 12)
 			require.Equal(t, []string{"lost 3 overflow exact"}, next(t, s, 1), "only what was queued counts")
 			_, err := s.Next(t.Context())
