@@ -73,14 +73,10 @@ func (t *topic) publish(ctx context.Context, p pubsub.Payload) error {
 	n := len(t.live)
 	if !t.word.CompareAndSwap(w|held, w) {
 		t.leave()
-		if t.backend.isClosed() {
-			return t.overtaken(f.Position)
-		}
+	} else if refused == 0 {
+		return nil
 	}
-	if refused > 0 {
-		return t.outcome(ctx, f.Position, n, refused)
-	}
-	return nil
+	return t.outcome(ctx, f.Position, n, refused)
 }
 
 // publishSlow is publish with mu held while it counts.
@@ -112,13 +108,7 @@ func (t *topic) publishSlow(ctx context.Context, p pubsub.Payload) error {
 		}
 	}
 	t.leave()
-	if t.backend.isClosed() {
-		return t.overtaken(f.Position)
-	}
-	if refused > 0 {
-		return t.outcome(ctx, f.Position, len(streams), refused)
-	}
-	return nil
+	return t.outcome(ctx, f.Position, len(streams), refused)
 }
 
 // accept numbers p and returns the streams that are to get it, and whether
@@ -180,21 +170,21 @@ func (t *topic) still() {
 	t.live = t.single[:0]
 }
 
-// outcome is the error of a publish that some streams did not take. That
-// concerns the publisher only if its ctx ended; otherwise the stream did.
+// outcome is the error of a publish whose message at was accepted, and refused
+// by some of n streams. That concerns the publisher only if its ctx ended;
+// otherwise the stream did. If the backend was closed meanwhile, the streams may
+// have ended before they took the message.
 func (t *topic) outcome(ctx context.Context, at pubsub.Position, n, refused int) error {
-	if ctx.Err() == nil {
+	switch {
+	case t.backend.isClosed():
+		return fmt.Errorf("memory: message %v of topic %q accepted, but perhaps not delivered: meanwhile the backend was closed: %w",
+			at, t.name, pubsub.ErrClosed)
+	case refused > 0 && ctx.Err() != nil:
+		return fmt.Errorf("memory: message %v of topic %q accepted, but %d of %d streams did not take it in time: %w",
+			at, t.name, refused, n, cause(ctx))
+	default:
 		return nil
 	}
-	return fmt.Errorf("memory: message %v of topic %q accepted, but %d of %d streams did not take it in time: %w",
-		at, t.name, refused, n, cause(ctx))
-}
-
-// overtaken is the error of a publish during which the backend was closed: the
-// streams may have ended before they took the message.
-func (t *topic) overtaken(at pubsub.Position) error {
-	return fmt.Errorf("memory: message %v of topic %q accepted, but perhaps not delivered: meanwhile the backend was closed: %w",
-		at, t.name, pubsub.ErrClosed)
 }
 
 // subscribe adds a stream that starts behind after. It does not wait for the
