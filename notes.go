@@ -103,14 +103,18 @@ func squeeze(kept, place []note) []note {
 	return kept
 }
 
-// current returns the stream's state, nil if it never changed.
-func (l *noteLog) current() *StateChange {
+// lastState returns the state that the notes behind seq, up to upTo, leave the
+// stream in, nil if they do not change it. What was dropped is before upTo.
+func (l *noteLog) lastState(seq, upTo uint64) *StateChange {
 	for _, n := range slices.Backward(l.list) {
-		if n.state != nil {
+		if n.state != nil && seq < n.seq && n.seq <= upTo {
 			return n.state
 		}
 	}
-	return l.state
+	if l.stateAt > seq {
+		return l.state
+	}
+	return nil
 }
 
 // after returns the first note behind seq, or nil.
@@ -158,14 +162,5 @@ func (l *noteLog) skip(m mark, i uint64) (mark, *StateChange) {
 	if to.seq <= m.seq {
 		return m, nil
 	}
-	var state *StateChange
-	if l.stateAt > m.seq {
-		state = l.state
-	}
-	for n := l.after(m.seq); n != nil && n.seq <= to.seq; n = l.after(n.seq) {
-		if n.state != nil {
-			state = n.state
-		}
-	}
-	return to, state
+	return to, l.lastState(m.seq, to.seq)
 }

@@ -306,7 +306,7 @@ func (s *Subscription[T]) join(t *topic[T]) bool {
 	s.cursor.Store(p.at)
 	s.start = p.at
 	s.last, s.lastAt = p.last, p.at
-	if st := notes.current(); p.present && st != nil && st.State == Reconnecting {
+	if st := notes.lastState(0, notes.newest.seq); p.present && st != nil && st.State == Reconnecting {
 		// What it joins is an outage; the next it hears may be its end.
 		s.pending = append(s.pending, note{kind: KindState, state: st})
 	}

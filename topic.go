@@ -94,23 +94,19 @@ func (t *topic[T]) place(cfg subscribeConfig) place {
 		// A hole that cfg.after stands in would be reported as a whole, though
 		// who was there misses only a part of it.
 		return place{unknown: true}
-	case next.IsZero(), t.block: // which has no room for who starts further back
-		return t.behindGap(cfg.after)
 	}
-	gap := Discontinuity{Topic: t.name, Cause: CauseReconnect, After: cfg.after, Resume: next}
+	gap := &Discontinuity{Topic: t.name, Cause: CauseReconnect, After: cfg.after}
+	if next.IsZero() || t.block { // which has no room for who starts further back
+		return place{present: true, gap: gap}
+	}
+	gap.Resume = next
 	if next.Page == cfg.after.Page { // otherwise nobody can count
 		gap.Lost, gap.Exact = next.Sequence-cfg.after.Sequence-1, true
 	}
-	p := place{at: i, last: before(next), counted: true}
-	if gap.Lost > 0 || !gap.Exact {
-		p.gap = &gap
+	if gap.Exact && gap.Lost == 0 {
+		gap = nil
 	}
-	return p
-}
-
-// behindGap is the present, for a subscription that comes from position after.
-func (t *topic[T]) behindGap(after Position) place {
-	return place{present: true, gap: &Discontinuity{Topic: t.name, Cause: CauseReconnect, After: after}}
+	return place{at: i, last: before(next), counted: true, gap: gap}
 }
 
 // open makes a topic, for the caller to run. b.mu is held.
