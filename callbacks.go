@@ -28,7 +28,7 @@ func (s *Subscription[T]) observe(v *view[T], n *note) bool {
 		switch {
 		case n.discontinuity != nil:
 			for _, f := range s.cfg.onDiscontinuity {
-				f(*n.discontinuity)
+				f(n.discontinuity)
 			}
 		case n.state != nil:
 			for _, f := range s.cfg.onState {

@@ -319,7 +319,7 @@ func TestD6AcceptedIsNotDelivered(t *testing.T) {
 type refuser struct{ err error }
 
 func (r refuser) Publish(context.Context, string, pubsub.Payload) error { return r.err }
-func (r refuser) Subscribe(context.Context, string, pubsub.Position) (pubsub.Stream, error) {
+func (r refuser) Subscribe(context.Context, string, pubsub.Start) (pubsub.Stream, error) {
 	return nil, r.err
 }
 
@@ -336,7 +336,7 @@ func TestD7ValuesAreSharedOnlyWhereSafe(t *testing.T) {
 	require.Equal(t, 3, decodes[[]byte](t))
 	require.Equal(t, 3, decodes[map[string]int](t))
 	require.Equal(t, 3, decodes[any](t))
-	require.Equal(t, 1, decodes[[]byte](t, pubsub.ShareDecoded()))
+	require.Equal(t, 1, decodes[[]byte](t, pubsub.WithSharedDecode()))
 }
 
 // decodes counts how often one message to three subscriptions is decoded.

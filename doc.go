@@ -34,7 +34,7 @@
 //     it was delivered. After an error the outcome is unknown, unless the error
 //     says otherwise.
 //   - D7. A received value is shared between local subscriptions only where T
-//     makes that safe (see [Codec]) or [ShareDecoded] asks for it.
+//     makes that safe (see [Codec]) or [WithSharedDecode] asks for it.
 //   - L1. New starts nothing. A topic's first Subscribe opens its stream, which
 //     its subscriptions share, and its last Close ends it (after [WithLinger]).
 //     [Block] subscriptions share a second stream; [Private] ones, and some that

@@ -73,17 +73,17 @@ type Message[T any] struct {
 	Position  Position // zero if the backend does not number messages
 }
 
-// Kind tells what an [Event] or a [Frame] carries.
+// Kind tells what an [Event] or a [Frame] carries. The zero Kind is none.
 type Kind uint8
 
 const (
-	KindMessage       Kind = iota // a message
-	KindHeartbeat                 // the stream is alive; nothing else happened
-	KindDiscontinuity             // messages are missing at this place
-	KindState                     // the connection to the backend changed
+	KindMessage       Kind = iota + 1 // a message
+	KindHeartbeat                     // the stream is alive; nothing else happened
+	KindDiscontinuity                 // messages are missing at this place
+	KindState                         // the connection to the backend changed
 )
 
-var kindNames = [...]string{"message", "heartbeat", "discontinuity", "state"}
+var kindNames = [...]string{"", "message", "heartbeat", "discontinuity", "state"}
 
 // String returns the kind's name in lower case.
 func (k Kind) String() string { return nameOf(kindNames[:], int(k), "Kind") }

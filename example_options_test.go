@@ -18,7 +18,7 @@ import (
 func ExampleOnDiscontinuity() {
 	bus := pubsub.New(memory.New(), codec.String(), pubsub.WithBuffer(2))
 	defer bus.Close()
-	sub := mustSubscribe(bus, "orders", pubsub.OnDiscontinuity(func(d pubsub.Discontinuity) {
+	sub := mustSubscribe(bus, "orders", pubsub.OnDiscontinuity(func(d *pubsub.Discontinuity) {
 		fmt.Println(d.Cause, "lost", d.Lost, "exact", d.Exact, "resuming at", d.Resume)
 	}))
 	mustPublish(bus, "orders", "tea", "coffee", "juice", "water", "wine")
@@ -226,16 +226,16 @@ func ExampleWithLinger() {
 // each gets a value of its own.
 type Catalogue struct{ Prices map[string]float64 }
 
-// ShareDecoded promises that received values are only read, and saves decoding
+// WithSharedDecode promises that received values are only read, and saves decoding
 // each message once per subscription.
-func ExampleShareDecoded() {
+func ExampleWithSharedDecode() {
 	ctx := context.Background()
 	decoded := 0
 	counting := codec.Func(codec.JSON[Catalogue]().Encode, func(p pubsub.Payload) (Catalogue, error) {
 		decoded++
 		return codec.JSON[Catalogue]().Decode(p)
 	})
-	bus := pubsub.New(memory.New(), counting, pubsub.ShareDecoded())
+	bus := pubsub.New(memory.New(), counting, pubsub.WithSharedDecode())
 	defer bus.Close()
 	var subs []*pubsub.Subscription[Catalogue]
 	for range 3 {

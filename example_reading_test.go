@@ -33,7 +33,7 @@ func mustSubscribe(bus pubsub.Bus[string], topic string, opts ...pubsub.Subscrib
 func ExampleSubscription_C() {
 	bus := pubsub.New(memory.New(), codec.String())
 	defer bus.Close()
-	sub := mustSubscribe(bus, "orders", pubsub.OnDiscontinuity(func(d pubsub.Discontinuity) {
+	sub := mustSubscribe(bus, "orders", pubsub.OnDiscontinuity(func(d *pubsub.Discontinuity) {
 		fmt.Println("hole:", d.Lost)
 	}))
 	mustPublish(bus, "orders", "tea", "coffee")

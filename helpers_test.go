@@ -31,7 +31,7 @@ type scriptStream struct {
 
 func (b *script) Publish(context.Context, string, pubsub.Payload) error { return nil }
 
-func (b *script) Subscribe(ctx context.Context, _ string, after pubsub.Position) (pubsub.Stream, error) {
+func (b *script) Subscribe(ctx context.Context, _ string, from pubsub.Start) (pubsub.Stream, error) {
 	if b.opening != nil {
 		select {
 		case <-b.opening:
@@ -41,7 +41,7 @@ func (b *script) Subscribe(ctx context.Context, _ string, after pubsub.Position)
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.after = append(b.after, after)
+	b.after = append(b.after, from.After)
 	if b.refuse != nil {
 		return nil, b.refuse
 	}
@@ -61,6 +61,8 @@ func (b *script) opened() int {
 	defer b.mu.Unlock()
 	return len(b.streams)
 }
+
+func (s *scriptStream) Start() pubsub.Position { return pubsub.Position{} }
 
 func (s *scriptStream) Receive(deliver func(context.Context, pubsub.Frame) error) error {
 	for {
@@ -85,6 +87,7 @@ func (s *scriptStream) play(frames ...pubsub.Frame) {
 
 func msg(n int) pubsub.Frame {
 	return pubsub.Frame{
+		Kind:     pubsub.KindMessage,
 		Payload:  pubsub.Payload{Format: pubsub.Text, Data: []byte(strconv.Itoa(n))},
 		Position: pubsub.Position{Page: 1, Sequence: uint64(n)},
 	}
@@ -136,7 +139,7 @@ func (boxed) Decode(p pubsub.Payload) (*int, error) {
 }
 
 func text(s string) pubsub.Frame {
-	return pubsub.Frame{Payload: pubsub.Payload{Format: pubsub.Text, Data: []byte(s)}}
+	return pubsub.Frame{Kind: pubsub.KindMessage, Payload: pubsub.Payload{Format: pubsub.Text, Data: []byte(s)}}
 }
 
 // show renders events for comparison: "7", "lost 3 overflow exact", "heartbeat".

@@ -307,7 +307,7 @@ func TestGoexitOfTheStreamEndsIt(t *testing.T) {
 	t.Run("codec", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			backend := &script{}
-			bus := pubsub.New(backend, exiting{}, pubsub.ShareDecoded())
+			bus := pubsub.New(backend, exiting{}, pubsub.WithSharedDecode())
 			defer bus.Close()
 			s := subscribe(t, bus, "t")
 			backend.stream(0).frames <- msg(1)
@@ -331,7 +331,7 @@ func TestGoexitOfTheStreamEndsIt(t *testing.T) {
 
 type exitingBackend struct{ *script }
 
-func (exitingBackend) Subscribe(context.Context, string, pubsub.Position) (pubsub.Stream, error) {
+func (exitingBackend) Subscribe(context.Context, string, pubsub.Start) (pubsub.Stream, error) {
 	runtime.Goexit()
 	return nil, nil
 }

@@ -18,11 +18,13 @@ type quiet struct{}
 
 func (quiet) Publish(context.Context, string, Payload) error { return nil }
 
-func (quiet) Subscribe(ctx context.Context, _ string, _ Position) (Stream, error) {
+func (quiet) Subscribe(ctx context.Context, _ string, _ Start) (Stream, error) {
 	return quietStream{ctx}, nil
 }
 
 type quietStream struct{ ctx context.Context }
+
+func (quietStream) Start() Position { return Position{} }
 
 func (s quietStream) Receive(func(context.Context, Frame) error) error {
 	<-s.ctx.Done()
@@ -33,7 +35,7 @@ type failing struct{ err error }
 
 func (failing) Publish(context.Context, string, Payload) error { return nil }
 
-func (f failing) Subscribe(context.Context, string, Position) (Stream, error) { return nil, f.err }
+func (f failing) Subscribe(context.Context, string, Start) (Stream, error) { return nil, f.err }
 
 type numbers struct{}
 
@@ -143,7 +145,7 @@ func TestOverflowWhileTheStreamGoesOn(t *testing.T) {
 	play := func(f Frame) { require.NoError(t, s.topic.deliver(t.Context(), f)) }
 	message := func() {
 		n++
-		play(Frame{Position: Position{Page: 1, Sequence: n}})
+		play(Frame{Kind: KindMessage, Position: Position{Page: 1, Sequence: n}})
 	}
 	for range 5 {
 		message()
@@ -186,7 +188,7 @@ func TestJoinWhileTheStateChanges(t *testing.T) {
 	s, err := b.Subscribe(t.Context(), "t")
 	require.NoError(t, err)
 	first.topic.ring.note(note{kind: KindState, state: down})
-	require.NoError(t, first.topic.deliver(t.Context(), Frame{}))
+	require.NoError(t, first.topic.deliver(t.Context(), Frame{Kind: KindMessage}))
 	for _, want := range []Kind{KindState, KindMessage} {
 		e, err := s.Next(t.Context())
 		require.NoError(t, err)
@@ -201,7 +203,7 @@ func TestClaimBehindTheEnd(t *testing.T) {
 	defer b.Close()
 	s, err := b.Subscribe(t.Context(), "t")
 	require.NoError(t, err)
-	require.NoError(t, s.topic.deliver(t.Context(), Frame{}))
+	require.NoError(t, s.topic.deliver(t.Context(), Frame{Kind: KindMessage}))
 	v := &view[any]{batch: 1}
 	_, err = s.look(v)
 	require.NoError(t, err)

@@ -78,7 +78,7 @@ func law(t *testing.T, seed uint64) {
 			opts = append(opts, pubsub.Private())
 		}
 		var lostByCallback uint64
-		opts = append(opts, pubsub.OnDiscontinuity(func(d pubsub.Discontinuity) { lostByCallback += d.Lost }))
+		opts = append(opts, pubsub.OnDiscontinuity(func(d *pubsub.Discontinuity) { lostByCallback += d.Lost }))
 		sub, err := bus.Subscribe(ctx, "t", opts...)
 		if err != nil {
 			t.Error(err)
@@ -278,7 +278,7 @@ func lawOfPlaces(t *testing.T, seed uint64) {
 	backend := memory.New(memory.WithHistory(r.IntN(2) * r.IntN(60)))
 	opts := []pubsub.Option{pubsub.WithBuffer(1 + r.IntN(70))}
 	if r.IntN(2) == 0 {
-		opts = append(opts, pubsub.ShareDecoded())
+		opts = append(opts, pubsub.WithSharedDecode())
 	}
 	bus := pubsub.New(backend, anything{}, opts...)
 	defer bus.Close()

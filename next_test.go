@@ -107,7 +107,7 @@ func (c objects) Decode(p pubsub.Payload) (*object, error) {
 // however long it is away from Next.
 func TestBetweenCallsOfNextNothingIsKept(t *testing.T) {
 	var made []weak.Pointer[object]
-	bus := pubsub.New(memory.New(), objects{&made}, pubsub.WithBuffer(64), pubsub.ShareDecoded())
+	bus := pubsub.New(memory.New(), objects{&made}, pubsub.WithBuffer(64), pubsub.WithSharedDecode())
 	defer bus.Close()
 	const subscriptions = 10
 	ctx := context.Background()

@@ -35,10 +35,10 @@ func WithBuffer(n int) Option { return func(c *config) { c.buffer = n } }
 // default, 0, ends the stream at once.
 func WithLinger(d time.Duration) Option { return func(c *config) { c.linger = d } }
 
-// ShareDecoded has every message decoded once and its value given to all
+// WithSharedDecode has every message decoded once and its value given to all
 // local subscribers of the topic, though T could let one of them modify what
 // another sees. Use it where received values are treated as read-only.
-func ShareDecoded() Option { return func(c *config) { c.shareDecode = true } }
+func WithSharedDecode() Option { return func(c *config) { c.shareDecode = true } }
 
 // WithLogger sets where the bus logs. The default is [slog.Default]. The bus
 // logs discontinuities that nobody observes, at Warn, once per episode, and
@@ -102,7 +102,7 @@ type subscribeConfig struct {
 	after           Position
 	private         bool
 	shared          bool
-	onDiscontinuity []func(Discontinuity)
+	onDiscontinuity []func(*Discontinuity)
 	onState         []func(StateChange)
 	onHeartbeat     []func()
 }
@@ -173,7 +173,7 @@ func Shared() SubscribeOption { return func(c *subscribeConfig) { c.shared = tru
 // the subscription (the caller of Next or All, or the one behind C or
 // Events); reading waits for it. It may call anything, Close included. If it
 // panics, the panic is logged and ends this subscription, with an error.
-func OnDiscontinuity(f func(Discontinuity)) SubscribeOption {
+func OnDiscontinuity(f func(*Discontinuity)) SubscribeOption {
 	return func(c *subscribeConfig) { c.onDiscontinuity = append(c.onDiscontinuity, f) }
 }
 

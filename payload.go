@@ -7,17 +7,20 @@ import "strconv"
 type Format uint8
 
 const (
-	Binary Format = iota // any bytes
-	Text                 // valid UTF-8
+	Binary  Format = iota // any bytes
+	Text                  // valid UTF-8
+	GoValue               // a Go value that does not leave the process
 )
 
-// String returns "binary" or "text".
+// String returns "binary", "text" or "go value".
 func (f Format) String() string {
 	switch f {
 	case Binary:
 		return "binary"
 	case Text:
 		return "text"
+	case GoValue:
+		return "go value"
 	default:
 		return "Format(" + strconv.Itoa(int(f)) + ")"
 	}
@@ -28,6 +31,9 @@ func (f Format) String() string {
 type Payload struct {
 	Format Format
 	Data   []byte
+	// Value is the value itself where Format is GoValue; Data is empty then.
+	// Only a Backend that is a [ValueCarrier] is given such a payload.
+	Value any
 }
 
 // Codec turns values into payloads and back. Both methods are called from many
@@ -46,7 +52,7 @@ type Codec[T any] interface {
 	// [Discontinuity] of CauseDecode, and the stream goes on.
 	//
 	// Where T holds no pointers, maps, slices, channels, functions or
-	// interfaces (strings and time.Time are fine), and with [ShareDecoded],
+	// interfaces (strings and time.Time are fine), and with [WithSharedDecode],
 	// Decode is called once per message as it arrives, and the value is given
 	// to all local subscribers. Otherwise it is called once per subscription,
 	// on the goroutine that reads.

@@ -107,7 +107,7 @@ func (s *Subscription[T]) Events() <-chan Event[T] {
 		s.events = make(chan Event[T], min(channelSize, s.topic.bus.cfg.buffer))
 		ch := s.events
 		startPump(s, ch, false, sink[T]{
-			message: func(m Message[T], _ error) bool { return send(s, ch, &Event[T]{Message: m}) },
+			message: func(m Message[T], _ error) bool { return send(s, ch, &Event[T]{Kind: KindMessage, Message: m}) },
 			event: func(n *note) bool {
 				e := eventOf[T](n)
 				return send(s, ch, &e)
@@ -160,7 +160,7 @@ func (s *Subscription[T]) Next(ctx context.Context) (e Event[T], err error) {
 		s.renew(v)
 	}
 	to := sink[T]{
-		func(m Message[T], _ error) bool { e.Message = m; return false },
+		func(m Message[T], _ error) bool { e.Kind, e.Message = KindMessage, m; return false },
 		func(n *note) bool { e = eventOf[T](n); return false },
 	}
 	err = s.readInto(to, v, ctx)

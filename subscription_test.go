@@ -417,7 +417,7 @@ func TestOverflowFail(t *testing.T) {
 				require.ErrorIs(t, err, pubsub.ErrOverflow)
 				got = append(got, "end")
 			default:
-				got = append(got, show(pubsub.Event[int]{Message: m}))
+				got = append(got, show(pubsub.Event[int]{Kind: pubsub.KindMessage, Message: m}))
 			}
 		}
 		require.Equal(t, []string{"lost 6 overflow exact", "end"}, got)
@@ -678,7 +678,7 @@ func TestCallbacks(t *testing.T) {
 					defer bus.Close()
 					var lost, states, beats, values int
 					s := subscribe(t, bus, "t",
-						pubsub.OnDiscontinuity(func(d pubsub.Discontinuity) { lost += int(d.Lost) }),
+						pubsub.OnDiscontinuity(func(d *pubsub.Discontinuity) { lost += int(d.Lost) }),
 						pubsub.OnState(func(pubsub.StateChange) { states++ }),
 						pubsub.OnHeartbeat(func() { beats++ }))
 					var wg sync.WaitGroup
@@ -714,7 +714,7 @@ func TestCallbacks(t *testing.T) {
 						bus := pubsub.New(backend, ints{})
 						var s *pubsub.Subscription[int]
 						called := 0
-						s = subscribe(t, bus, "t", pubsub.OnDiscontinuity(func(pubsub.Discontinuity) {
+						s = subscribe(t, bus, "t", pubsub.OnDiscontinuity(func(*pubsub.Discontinuity) {
 							called++
 							end(bus, s)
 						}))
@@ -757,7 +757,7 @@ func TestCallbacks(t *testing.T) {
 					var log bytes.Buffer
 					bus := pubsub.New(backend, ints{}, pubsub.WithLogger(slog.New(slog.NewTextHandler(&log, nil))))
 					defer bus.Close()
-					s := subscribe(t, bus, "t", pubsub.OnDiscontinuity(func(pubsub.Discontinuity) { panic("boo") }))
+					s := subscribe(t, bus, "t", pubsub.OnDiscontinuity(func(*pubsub.Discontinuity) { panic("boo") }))
 					other := subscribe(t, bus, "t")
 					backend.stream(0).play(gap(1, true), msg(2))
 					if form == "C" {
@@ -791,7 +791,7 @@ func TestGoexitOfThePumpEndsTheSubscription(t *testing.T) {
 					defer bus.Close()
 					var opts []pubsub.SubscribeOption
 					if name == "callback" {
-						opts = append(opts, pubsub.OnDiscontinuity(func(pubsub.Discontinuity) { runtime.Goexit() }))
+						opts = append(opts, pubsub.OnDiscontinuity(func(*pubsub.Discontinuity) { runtime.Goexit() }))
 					}
 					s := subscribe(t, bus, "t", opts...)
 					if form == "C" {
@@ -854,7 +854,7 @@ func TestUnobservedLossIsLoggedOncePerEpisode(t *testing.T) {
 		<-c
 		synctest.Wait()
 		require.Equal(t, 2, warnings())
-		observed := subscribe(t, bus, "t", pubsub.OnDiscontinuity(func(pubsub.Discontinuity) {})).C()
+		observed := subscribe(t, bus, "t", pubsub.OnDiscontinuity(func(*pubsub.Discontinuity) {})).C()
 		events := subscribe(t, bus, "t").Events()
 		s.Close()
 		backend.stream(0).play(gap(2, true), msg(10))

@@ -135,7 +135,7 @@ func (t *topic[T]) run(after Position) {
 	defer t.cancel()
 	open, err := false, errExited // unless both calls return
 	defer func() { t.over(open, err) }()
-	stream, err := t.bus.backend.Subscribe(t.ctx, t.name, after)
+	stream, err := t.bus.backend.Subscribe(t.ctx, t.name, Start{After: after})
 	if err == nil && isNil(stream) {
 		err = fmt.Errorf("%w: the backend's Subscribe returned no Stream", ErrUnavailable)
 	}

@@ -39,7 +39,7 @@ func BenchmarkCodec(b *testing.B) {
 		codecRow(b, n, "String", codec.String(), strings128())
 		codecRow(b, n, "JSON/plain", codec.JSON[quote](), quotes)
 		codecRow(b, n, "JSON/pointers", codec.JSON[*order](), orders)
-		codecRow(b, n, "JSON/pointers-shared", codec.JSON[*order](), orders, pubsub.ShareDecoded())
+		codecRow(b, n, "JSON/pointers-shared", codec.JSON[*order](), orders, pubsub.WithSharedDecode())
 	}
 }
 

@@ -19,7 +19,7 @@ var (
 func lossless(name string, form shape.Form[[]byte]) shape.Contender[[]byte] {
 	return shape.Bus[[]byte]{Name: name, Codec: codec.Bytes(), Read: form, Policy: pubsub.Block,
 		// As with raw channels, all subscribers get the same bytes.
-		Options: []pubsub.Option{pubsub.ShareDecoded()}}.Contender()
+		Options: []pubsub.Option{pubsub.WithSharedDecode()}}.Contender()
 }
 
 type contenders []shape.Contender[[]byte]

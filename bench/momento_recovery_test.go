@@ -160,7 +160,7 @@ func subscribeBus(srv *momentotest.Server, topic string, message, hole func(uint
 	}
 	bus := pubsub.New(backend, codec.Bytes())
 	sub, err := bus.Subscribe(context.Background(), topic,
-		pubsub.OnDiscontinuity(func(d pubsub.Discontinuity) { hole(d.Lost) }))
+		pubsub.OnDiscontinuity(func(d *pubsub.Discontinuity) { hole(d.Lost) }))
 	if err != nil {
 		backend.Close()
 		return nil, err

@@ -22,7 +22,7 @@ type deliver = func(context.Context, pubsub.Frame) error
 type broken struct {
 	*memory.Backend
 	publish   func(ctx context.Context, topic string, p pubsub.Payload) error
-	subscribe func(ctx context.Context, topic string, after pubsub.Position) (pubsub.Stream, error)
+	subscribe func(ctx context.Context, topic string, from pubsub.Start) (pubsub.Stream, error)
 	close     func() error
 
 	mu      sync.Mutex
@@ -47,11 +47,11 @@ func (b *broken) Publish(ctx context.Context, topic string, p pubsub.Payload) er
 	return b.publish(ctx, topic, p)
 }
 
-func (b *broken) Subscribe(ctx context.Context, topic string, after pubsub.Position) (pubsub.Stream, error) {
+func (b *broken) Subscribe(ctx context.Context, topic string, from pubsub.Start) (pubsub.Stream, error) {
 	if b.subscribe == nil {
-		return b.Backend.Subscribe(ctx, topic, after)
+		return b.Backend.Subscribe(ctx, topic, from)
 	}
-	return b.subscribe(ctx, topic, after)
+	return b.subscribe(ctx, topic, from)
 }
 
 func (b *broken) Close() error {
@@ -61,19 +61,26 @@ func (b *broken) Close() error {
 	return b.close()
 }
 
-// streamFunc is a Stream.
-type streamFunc func(deliver) error
+// replaced is a Stream with another Receive.
+type replaced struct {
+	pubsub.Stream
+	receive func(deliver) error
+}
 
-func (f streamFunc) Receive(d deliver) error { return f(d) }
+func (r replaced) Receive(d deliver) error { return r.receive(d) }
+
+func streamOf(s pubsub.Stream, receive func(deliver) error) pubsub.Stream {
+	return replaced{s, receive}
+}
 
 // receives breaks Receive.
 func (b *broken) receives(breaking func(ctx context.Context, s pubsub.Stream, d deliver) error) {
-	b.subscribe = func(ctx context.Context, topic string, after pubsub.Position) (pubsub.Stream, error) {
-		s, err := b.Backend.Subscribe(ctx, topic, after)
+	b.subscribe = func(ctx context.Context, topic string, from pubsub.Start) (pubsub.Stream, error) {
+		s, err := b.Backend.Subscribe(ctx, topic, from)
 		if err != nil {
 			return nil, err
 		}
-		return streamFunc(func(d deliver) error { return breaking(ctx, s, d) }), nil
+		return streamOf(s, func(d deliver) error { return breaking(ctx, s, d) }), nil
 	}
 }
 
@@ -85,12 +92,12 @@ func (b *broken) delivers(make func(next deliver) deliver) {
 // duringBreak breaks how messages are delivered that were published while the
 // stream was down.
 func (b *broken) duringBreak(replace func(next deliver, ctx context.Context, f pubsub.Frame) error) {
-	b.subscribe = func(ctx context.Context, topic string, after pubsub.Position) (pubsub.Stream, error) {
-		s, err := b.Backend.Subscribe(ctx, topic, after)
+	b.subscribe = func(ctx context.Context, topic string, from pubsub.Start) (pubsub.Stream, error) {
+		s, err := b.Backend.Subscribe(ctx, topic, from)
 		if err != nil {
 			return nil, err
 		}
-		return streamFunc(func(d deliver) error {
+		return streamOf(s, func(d deliver) error {
 			return s.Receive(func(ctx context.Context, f pubsub.Frame) error {
 				b.mu.Lock()
 				missed := b.outside[topic+string(f.Payload.Data)]
@@ -247,8 +254,8 @@ var breakages = []breakage{{
 }, {
 	name: "ignores the ctx of Subscribe",
 	wreck: func(b *broken) {
-		b.subscribe = func(ctx context.Context, topic string, after pubsub.Position) (pubsub.Stream, error) {
-			return b.Backend.Subscribe(context.WithoutCancel(ctx), topic, after)
+		b.subscribe = func(ctx context.Context, topic string, from pubsub.Start) (pubsub.Stream, error) {
+			return b.Backend.Subscribe(context.WithoutCancel(ctx), topic, from)
 		}
 	},
 	meant: "Receive/ctx-idle",
@@ -284,22 +291,23 @@ var breakages = []breakage{{
 }, {
 	name: "loses what is published right after Subscribe returned",
 	wreck: func(b *broken) {
-		b.subscribe = func(ctx context.Context, topic string, after pubsub.Position) (pubsub.Stream, error) {
-			if !after.IsZero() {
-				return b.Backend.Subscribe(ctx, topic, after)
+		b.subscribe = func(ctx context.Context, topic string, from pubsub.Start) (pubsub.Stream, error) {
+			if !from.After.IsZero() {
+				return b.Backend.Subscribe(ctx, topic, from)
 			}
 			probeCtx, cancel := context.WithCancel(ctx)
-			if _, err := b.Backend.Subscribe(probeCtx, topic, after); err != nil {
+			s, err := b.Backend.Subscribe(probeCtx, topic, from)
+			if err != nil {
 				cancel()
 				return nil, err
 			}
-			return streamFunc(func(d deliver) error {
+			return streamOf(s, func(d deliver) error {
 				time.Sleep(time.Millisecond)
 				cancel()
 				if ctx.Err() != nil {
 					return nil
 				}
-				s, err := b.Backend.Subscribe(ctx, topic, after)
+				s, err := b.Backend.Subscribe(ctx, topic, from)
 				if err != nil {
 					return err
 				}
@@ -381,12 +389,12 @@ var breakages = []breakage{{
 	name: "delivers some messages to one of two streams only",
 	wreck: func(b *broken) {
 		var streams perTopic
-		b.subscribe = func(ctx context.Context, topic string, after pubsub.Position) (pubsub.Stream, error) {
-			s, err := b.Backend.Subscribe(ctx, topic, after)
-			if err != nil || !after.IsZero() || streams.next(topic)%2 == 1 {
+		b.subscribe = func(ctx context.Context, topic string, from pubsub.Start) (pubsub.Stream, error) {
+			s, err := b.Backend.Subscribe(ctx, topic, from)
+			if err != nil || !from.After.IsZero() || streams.next(topic)%2 == 1 {
 				return s, err
 			}
-			return streamFunc(func(d deliver) error {
+			return streamOf(s, func(d deliver) error {
 				return s.Receive(without(func(f pubsub.Frame) bool {
 					return f.Kind == pubsub.KindMessage && !isProbe(f) && f.Position.Sequence%10 == 6
 				})(d))
@@ -399,12 +407,12 @@ var breakages = []breakage{{
 	name: "orders messages differently for different streams",
 	wreck: func(b *broken) {
 		var streams perTopic
-		b.subscribe = func(ctx context.Context, topic string, after pubsub.Position) (pubsub.Stream, error) {
-			s, err := b.Backend.Subscribe(ctx, topic, after)
+		b.subscribe = func(ctx context.Context, topic string, from pubsub.Start) (pubsub.Stream, error) {
+			s, err := b.Backend.Subscribe(ctx, topic, from)
 			if err != nil || streams.next(topic)%2 == 1 {
 				return s, err
 			}
-			return streamFunc(func(d deliver) error { return s.Receive(interleaved(d)) }), nil
+			return streamOf(s, func(d deliver) error { return s.Receive(interleaved(d)) }), nil
 		}
 	},
 	meant: "Publish/one-order",
@@ -527,8 +535,8 @@ var breakages = []breakage{{
 			defer mu.Unlock()
 			return slices.ContainsFunc(lives[topic], func(ctx context.Context) bool { return ctx.Err() != nil })
 		}
-		b.subscribe = func(ctx context.Context, topic string, after pubsub.Position) (pubsub.Stream, error) {
-			s, err := b.Backend.Subscribe(ctx, topic, after)
+		b.subscribe = func(ctx context.Context, topic string, from pubsub.Start) (pubsub.Stream, error) {
+			s, err := b.Backend.Subscribe(ctx, topic, from)
 			if err != nil {
 				return nil, err
 			}
@@ -540,7 +548,7 @@ var breakages = []breakage{{
 			mu.Lock()
 			lives[topic] = append(lives[topic], ctx)
 			mu.Unlock()
-			return streamFunc(func(d deliver) error {
+			return streamOf(s, func(d deliver) error {
 				return s.Receive(without(func(pubsub.Frame) bool { return over(topic) })(d))
 			}), nil
 		}
@@ -562,10 +570,10 @@ var breakages = []breakage{{
 }, {
 	name: "loses the identity of ctx's error in Subscribe",
 	wreck: func(b *broken) {
-		b.subscribe = func(ctx context.Context, topic string, after pubsub.Position) (pubsub.Stream, error) {
+		b.subscribe = func(ctx context.Context, topic string, from pubsub.Start) (pubsub.Stream, error) {
 			select {
 			case <-time.After(10 * time.Microsecond):
-				return b.Backend.Subscribe(ctx, topic, after)
+				return b.Backend.Subscribe(ctx, topic, from)
 			case <-ctx.Done():
 				return nil, opaque(ctx.Err())
 			}
@@ -588,8 +596,8 @@ var breakages = []breakage{{
 }, {
 	name: "loses the identity of Subscribe's errors",
 	wreck: func(b *broken) {
-		b.subscribe = func(ctx context.Context, topic string, after pubsub.Position) (pubsub.Stream, error) {
-			s, err := b.Backend.Subscribe(ctx, topic, after)
+		b.subscribe = func(ctx context.Context, topic string, from pubsub.Start) (pubsub.Stream, error) {
+			s, err := b.Backend.Subscribe(ctx, topic, from)
 			if errors.Is(err, pubsub.ErrClosed) {
 				return nil, err
 			}
@@ -614,8 +622,8 @@ var breakages = []breakage{{
 }, {
 	name: "loses the identity of ErrClosed in calls",
 	wreck: func(b *broken) {
-		b.subscribe = func(ctx context.Context, topic string, after pubsub.Position) (pubsub.Stream, error) {
-			s, err := b.Backend.Subscribe(ctx, topic, after)
+		b.subscribe = func(ctx context.Context, topic string, from pubsub.Start) (pubsub.Stream, error) {
+			s, err := b.Backend.Subscribe(ctx, topic, from)
 			if errors.Is(err, pubsub.ErrClosed) {
 				err = opaque(err)
 			}
@@ -666,19 +674,19 @@ var breakages = []breakage{{
 		b.publish = func(ctx context.Context, topic string, p pubsub.Payload) error {
 			return b.Backend.Publish(ctx, fold(topic), p)
 		}
-		b.subscribe = func(ctx context.Context, topic string, after pubsub.Position) (pubsub.Stream, error) {
-			return b.Backend.Subscribe(ctx, fold(topic), after)
+		b.subscribe = func(ctx context.Context, topic string, from pubsub.Start) (pubsub.Stream, error) {
+			return b.Backend.Subscribe(ctx, fold(topic), from)
 		}
 	},
 	meant: "Publish/topics-apart",
 }, {
 	name: "replays old messages to new streams",
 	wreck: func(b *broken) {
-		b.subscribe = func(ctx context.Context, topic string, after pubsub.Position) (pubsub.Stream, error) {
-			if last := b.Backend.Stats(topic).Last; after.IsZero() && last.Sequence > 4 {
-				after = pubsub.Position{Page: last.Page, Sequence: last.Sequence - 1}
+		b.subscribe = func(ctx context.Context, topic string, from pubsub.Start) (pubsub.Stream, error) {
+			if last := b.Backend.Stats(topic).Last; from.After.IsZero() && last.Sequence > 4 {
+				from.After = pubsub.Position{Page: last.Page, Sequence: last.Sequence - 1}
 			}
-			return b.Backend.Subscribe(ctx, topic, after)
+			return b.Backend.Subscribe(ctx, topic, from)
 		}
 	},
 	meant: "Subscribe/present",
@@ -686,8 +694,8 @@ var breakages = []breakage{{
 }, {
 	name: "ignores the position after",
 	wreck: func(b *broken) {
-		b.subscribe = func(ctx context.Context, topic string, _ pubsub.Position) (pubsub.Stream, error) {
-			return b.Backend.Subscribe(ctx, topic, pubsub.Position{})
+		b.subscribe = func(ctx context.Context, topic string, _ pubsub.Start) (pubsub.Stream, error) {
+			return b.Backend.Subscribe(ctx, topic, pubsub.Start{})
 		}
 	},
 	meant: "Subscribe/after",
@@ -695,11 +703,11 @@ var breakages = []breakage{{
 }, {
 	name: "resumes at the position, not behind it",
 	wreck: func(b *broken) {
-		b.subscribe = func(ctx context.Context, topic string, after pubsub.Position) (pubsub.Stream, error) {
-			if !after.IsZero() {
-				after.Sequence--
+		b.subscribe = func(ctx context.Context, topic string, from pubsub.Start) (pubsub.Stream, error) {
+			if !from.After.IsZero() {
+				from.After.Sequence--
 			}
-			return b.Backend.Subscribe(ctx, topic, after)
+			return b.Backend.Subscribe(ctx, topic, from)
 		}
 	},
 	meant: "Subscribe/after-newest",
@@ -712,9 +720,9 @@ var breakages = []breakage{{
 }, {
 	name: "goes on trying to subscribe",
 	wreck: func(b *broken) {
-		b.subscribe = func(ctx context.Context, topic string, after pubsub.Position) (pubsub.Stream, error) {
+		b.subscribe = func(ctx context.Context, topic string, from pubsub.Start) (pubsub.Stream, error) {
 			for {
-				s, err := b.Backend.Subscribe(ctx, topic, after)
+				s, err := b.Backend.Subscribe(ctx, topic, from)
 				if err == nil || !strings.Contains(err.Error(), "disconnected") {
 					return s, err
 				}
@@ -811,12 +819,12 @@ var breakages = []breakage{{
 }, {
 	name: "keeps streams open at the service",
 	wreck: func(b *broken) {
-		b.subscribe = func(ctx context.Context, topic string, after pubsub.Position) (pubsub.Stream, error) {
-			s, err := b.Backend.Subscribe(context.WithoutCancel(ctx), topic, after)
+		b.subscribe = func(ctx context.Context, topic string, from pubsub.Start) (pubsub.Stream, error) {
+			s, err := b.Backend.Subscribe(context.WithoutCancel(ctx), topic, from)
 			if err != nil {
 				return nil, err
 			}
-			return streamFunc(func(d deliver) error {
+			return streamOf(s, func(d deliver) error {
 				done := make(chan error, 1)
 				go func() {
 					done <- s.Receive(func(publisher context.Context, f pubsub.Frame) error {
@@ -857,7 +865,7 @@ var breakages = []breakage{{
 		b.delivers(func(next deliver) deliver {
 			return func(ctx context.Context, f pubsub.Frame) error {
 				for _, stray := range []id{{probe, 9999}, {99, 1}} {
-					_ = next(ctx, pubsub.Frame{Payload: stray.payload()})
+					_ = next(ctx, pubsub.Frame{Kind: pubsub.KindMessage, Payload: stray.payload()})
 				}
 				return next(ctx, f)
 			}
@@ -868,12 +876,12 @@ var breakages = []breakage{{
 }, {
 	name: "delivers when Receive has returned",
 	wreck: func(b *broken) {
-		b.subscribe = func(ctx context.Context, topic string, after pubsub.Position) (pubsub.Stream, error) {
-			s, err := b.Backend.Subscribe(context.WithoutCancel(ctx), topic, after)
+		b.subscribe = func(ctx context.Context, topic string, from pubsub.Start) (pubsub.Stream, error) {
+			s, err := b.Backend.Subscribe(context.WithoutCancel(ctx), topic, from)
 			if err != nil {
 				return nil, err
 			}
-			return streamFunc(func(d deliver) error {
+			return streamOf(s, func(d deliver) error {
 				done := make(chan error, 1)
 				go func() { done <- s.Receive(d) }()
 				select {
@@ -914,12 +922,12 @@ var breakages = []breakage{{
 	name: "returns from the Receive of later streams at once",
 	wreck: func(b *broken) {
 		var streams perTopic
-		b.subscribe = func(ctx context.Context, topic string, after pubsub.Position) (pubsub.Stream, error) {
-			s, err := b.Backend.Subscribe(ctx, topic, after)
+		b.subscribe = func(ctx context.Context, topic string, from pubsub.Start) (pubsub.Stream, error) {
+			s, err := b.Backend.Subscribe(ctx, topic, from)
 			if err != nil || streams.next(topic) == 1 {
 				return s, err
 			}
-			return streamFunc(func(deliver) error { return nil }), nil
+			return streamOf(s, func(deliver) error { return nil }), nil
 		}
 	},
 	meant: "Subscribe/ctx",
@@ -955,11 +963,11 @@ var breakages = []breakage{{
 	name: "returns no stream and no error",
 	wreck: func(b *broken) {
 		var streams perTopic
-		b.subscribe = func(ctx context.Context, topic string, after pubsub.Position) (pubsub.Stream, error) {
+		b.subscribe = func(ctx context.Context, topic string, from pubsub.Start) (pubsub.Stream, error) {
 			if streams.next(topic) > 1 {
 				return nil, nil
 			}
-			return b.Backend.Subscribe(ctx, topic, after)
+			return b.Backend.Subscribe(ctx, topic, from)
 		}
 	},
 	meant: "Subscribe/ctx",
@@ -967,7 +975,7 @@ var breakages = []breakage{{
 }, {
 	name: "never returns a stream and no error",
 	wreck: func(b *broken) {
-		b.subscribe = func(context.Context, string, pubsub.Position) (pubsub.Stream, error) { return nil, nil }
+		b.subscribe = func(context.Context, string, pubsub.Start) (pubsub.Stream, error) { return nil, nil }
 	},
 	meant: "Subscribe/join-point",
 	broad: true,
@@ -1057,11 +1065,11 @@ func (b *broken) hangs(subscribes, publishes int64) {
 		return b.Backend.Close()
 	})
 	var subscribed, published atomic.Int64
-	b.subscribe = func(ctx context.Context, topic string, after pubsub.Position) (pubsub.Stream, error) {
+	b.subscribe = func(ctx context.Context, topic string, from pubsub.Start) (pubsub.Stream, error) {
 		if subscribed.Add(1) > subscribes {
 			<-closed
 		}
-		return b.Backend.Subscribe(ctx, topic, after)
+		return b.Backend.Subscribe(ctx, topic, from)
 	}
 	b.publish = func(ctx context.Context, topic string, p pubsub.Payload) error {
 		if published.Add(1) > publishes {

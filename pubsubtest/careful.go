@@ -16,8 +16,8 @@ func (c careful) Publish(ctx context.Context, topic string, p pubsub.Payload) er
 	return c.e.Backend.Publish(ctx, topic, p)
 }
 
-func (c careful) Subscribe(ctx context.Context, topic string, after pubsub.Position) (pubsub.Stream, error) {
-	s, err := c.e.Backend.Subscribe(ctx, topic, after)
+func (c careful) Subscribe(ctx context.Context, topic string, from pubsub.Start) (pubsub.Stream, error) {
+	s, err := c.e.Backend.Subscribe(ctx, topic, from)
 	switch {
 	case err != nil:
 		return nil, err
@@ -32,6 +32,8 @@ type carefulStream struct {
 	stream pubsub.Stream
 	ctx    context.Context
 }
+
+func (s carefulStream) Start() pubsub.Position { return s.stream.Start() }
 
 func (s carefulStream) Receive(deliver func(context.Context, pubsub.Frame) error) error {
 	inside := make(chan struct{}, 1)

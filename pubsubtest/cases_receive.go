@@ -228,7 +228,7 @@ func receiveCases() []testCase {
 			each(visitors, func(topic string, _ int) error {
 				for range n / 4 {
 					ctx, cancel := context.WithCancel(context.Background())
-					s, err := careful{e}.Subscribe(ctx, topic, pubsub.Position{})
+					s, err := careful{e}.Subscribe(ctx, topic, pubsub.Start{})
 					if err != nil {
 						cancel()
 						return err

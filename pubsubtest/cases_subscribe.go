@@ -75,7 +75,7 @@ func subscribeCases() []testCase {
 			for i := range 8 {
 				e.cutShort(time.Duration(i*i)*50*time.Microsecond, "Subscribe", func(ctx context.Context) error {
 					for ctx.Err() == nil {
-						s, err := careful{e}.Subscribe(ctx, topic, pubsub.Position{})
+						s, err := careful{e}.Subscribe(ctx, topic, pubsub.Start{})
 						if err != nil {
 							return err
 						}

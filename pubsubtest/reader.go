@@ -90,7 +90,7 @@ func readAll(r *reader) {
 		var hole *pubsub.Discontinuity
 		switch {
 		case err == nil:
-			r.keep(pubsub.Event[id]{Message: m})
+			r.keep(pubsub.Event[id]{Kind: pubsub.KindMessage, Message: m})
 		case errors.As(err, &hole):
 			r.keep(pubsub.Event[id]{Kind: pubsub.KindDiscontinuity, Discontinuity: hole})
 		}

@@ -47,7 +47,7 @@ func (e *env) trySubscribe(topic string, after pubsub.Position) (*tap, error) {
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	e.Cleanup(s.cancel)
 	var err error
-	if !e.within("Subscribe", func() { s.opened, err = e.Backend.Subscribe(s.ctx, topic, after) }) {
+	if !e.within("Subscribe", func() { s.opened, err = e.Backend.Subscribe(s.ctx, topic, pubsub.Start{After: after}) }) {
 		e.FailNow()
 	}
 	if err == nil && s.opened == nil {

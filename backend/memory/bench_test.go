@@ -18,7 +18,7 @@ func attach(tb testing.TB, b *memory.Backend, topic string, n int) {
 	done := make(chan error, n)
 	first := make(chan struct{}, n)
 	for range n {
-		s, err := b.Subscribe(ctx, topic, pubsub.Position{})
+		s, err := b.Subscribe(ctx, topic, pubsub.Start{})
 		if err != nil {
 			tb.Fatal(err)
 		}

@@ -15,7 +15,7 @@ func ExampleBackend_Disconnect() {
 	b := memory.New(memory.WithHistory(1))
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
-	stream, err := b.Subscribe(ctx, "orders", pubsub.Position{})
+	stream, err := b.Subscribe(ctx, "orders", pubsub.Start{})
 	if err != nil {
 		fmt.Println(err)
 		return

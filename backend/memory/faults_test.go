@@ -35,7 +35,7 @@ func TestOutage(t *testing.T) {
 				time.Sleep(time.Second)
 				b.Disconnect(gone, "a")
 				b.Heartbeat("a")
-				_, err := b.Subscribe(t.Context(), "a", pubsub.Position{})
+				_, err := b.Subscribe(t.Context(), "a", pubsub.Start{})
 				require.ErrorIs(t, err, pubsub.ErrUnavailable)
 				require.ErrorIs(t, err, gone)
 				publish(t, b, "a", "d")
@@ -57,7 +57,7 @@ func TestOutageOfAll(t *testing.T) {
 		synctest.Wait()
 		b.Disconnect(nil)
 		for _, topic := range []string{"a", "new"} {
-			_, err := b.Subscribe(t.Context(), topic, pubsub.Position{})
+			_, err := b.Subscribe(t.Context(), topic, pubsub.Start{})
 			require.ErrorIs(t, err, pubsub.ErrUnavailable)
 		}
 		publish(t, b, "a", "lost")
@@ -204,7 +204,7 @@ func TestFailSubscribesUntilTakenBack(t *testing.T) {
 		for _, always := range []int{-1, math.MinInt} {
 			b.FailSubscribes(always, pubsub.ErrUnauthenticated)
 			for range 100 {
-				_, err := b.Subscribe(t.Context(), "a", pubsub.Position{})
+				_, err := b.Subscribe(t.Context(), "a", pubsub.Start{})
 				require.ErrorIs(t, err, pubsub.ErrUnauthenticated)
 			}
 			publish(t, b, "a", "x")
@@ -217,10 +217,10 @@ func TestFailSubscribesUntilTakenBack(t *testing.T) {
 func TestFailSubscribes(t *testing.T) {
 	bubble(t, func(t *testing.T, b *memory.Backend) {
 		b.FailSubscribes(1, pubsub.ErrUnauthenticated)
-		_, err := b.Subscribe(t.Context(), "a", pubsub.Position{})
+		_, err := b.Subscribe(t.Context(), "a", pubsub.Start{})
 		require.ErrorIs(t, err, pubsub.ErrUnauthenticated)
 		b.FailSubscribes(1, nil)
-		_, err = b.Subscribe(t.Context(), "a", pubsub.Position{})
+		_, err = b.Subscribe(t.Context(), "a", pubsub.Start{})
 		require.ErrorIs(t, err, pubsub.ErrUnavailable)
 		open(t, b, "a", pubsub.Position{})
 	})

@@ -26,7 +26,7 @@ func open(t *testing.T, b *memory.Backend, topic string, after pubsub.Position) 
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	t.Cleanup(cancel)
-	s, err := b.Subscribe(ctx, topic, after)
+	s, err := b.Subscribe(ctx, topic, pubsub.Start{After: after})
 	require.NoError(t, err)
 	return &receiver{stream: s, cancel: cancel, done: make(chan error, 1)}
 }

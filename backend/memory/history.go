@@ -1,6 +1,10 @@
 package memory
 
-import "github.com/topicbus/pubsub"
+import (
+	"math"
+
+	"github.com/topicbus/pubsub"
+)
 
 type entry struct {
 	at pubsub.Position
@@ -40,6 +44,32 @@ func (h *history) all(yield func(entry) bool) {
 	}
 }
 
+// begin returns the position that a stream begins behind. mu is held.
+func (t *topic) begin(from pubsub.Start) pubsub.Position {
+	switch head := t.head(); {
+	case !from.After.IsZero():
+		return from.After
+	case from.Oldest:
+		return t.log.behind(math.MaxUint64, head)
+	default:
+		return t.log.behind(from.Last, head)
+	}
+}
+
+// behind returns the position behind which the newest n messages of head's page
+// stand, or as many of them as are held.
+func (h *history) behind(n uint64, head pubsub.Position) pubsub.Position {
+	at := head
+	for i := len(h.ring) - 1; i >= 0 && n > 0; i, n = i-1, n-1 {
+		e := &h.ring[(h.next+i)%len(h.ring)]
+		if e.at.Page != head.Page {
+			break
+		}
+		at = pubsub.Position{Page: e.at.Page, Sequence: e.at.Sequence - 1}
+	}
+	return at
+}
+
 // replay returns the frames of a stream that has seen everything up to after:
 // the messages that are still held, and a discontinuity wherever some are
 // missing. mu is held.
@@ -76,7 +106,7 @@ func (t *topic) replay(after pubsub.Position) []pubsub.Frame {
 	for e := range t.log.all {
 		if e.at.Page == at.Page && e.at.Compare(at) > 0 {
 			hole(e.at)
-			frames = append(frames, pubsub.Frame{Payload: e.p, Position: e.at})
+			frames = append(frames, pubsub.Frame{Kind: pubsub.KindMessage, Payload: e.p, Position: e.at})
 			at = e.at
 		}
 	}

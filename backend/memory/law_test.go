@@ -111,7 +111,7 @@ func law(t *testing.T, seed uint64) {
 		}()
 	}
 	for i := range streams {
-		s, err := b.Subscribe(ctx, "a", pubsub.Position{})
+		s, err := b.Subscribe(ctx, "a", pubsub.Start{})
 		require.NoError(t, err)
 		a := &auditor{last: at(1, 0), from: map[uint32]uint32{}}
 		if i%2 == 1 {
@@ -190,7 +190,7 @@ func law(t *testing.T, seed uint64) {
 				after.Sequence -= min(after.Sequence, rng.Uint64N(8))
 			}
 			ctx, cancel := context.WithCancel(ctx)
-			if s, err := b.Subscribe(ctx, "a", after); err == nil {
+			if s, err := b.Subscribe(ctx, "a", pubsub.Start{After: after}); err == nil {
 				a := &auditor{last: after, from: map[uint32]uint32{}}
 				guests = append(guests, a)
 				timer := time.AfterFunc(time.Duration(rng.IntN(500))*time.Microsecond, cancel)

@@ -192,7 +192,7 @@ func (b *Backend) topic(name string) (*topic, error) {
 
 // Subscribe implements [pubsub.Backend]. While the topic is disconnected it
 // fails with [pubsub.ErrUnavailable].
-func (b *Backend) Subscribe(ctx context.Context, name string, after pubsub.Position) (pubsub.Stream, error) {
+func (b *Backend) Subscribe(ctx context.Context, name string, from pubsub.Start) (pubsub.Stream, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, fmt.Errorf("memory: not subscribed: %w", cause(ctx))
 	}
@@ -204,7 +204,7 @@ func (b *Backend) Subscribe(ctx context.Context, name string, after pubsub.Posit
 		if err != nil {
 			return nil, err
 		}
-		s, err := t.subscribe(ctx, after)
+		s, err := t.subscribe(ctx, from)
 		if err == errForgotten {
 			continue
 		}

@@ -18,7 +18,7 @@ func TestContendedPublishDoesNotAllocate(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	for range 3 {
-		s, err := b.Subscribe(ctx, "t", pubsub.Position{})
+		s, err := b.Subscribe(ctx, "t", pubsub.Start{})
 		require.NoError(t, err)
 		go s.Receive(func(context.Context, pubsub.Frame) error { return nil })
 	}

@@ -20,7 +20,7 @@ func TestLateNewsOfAForgottenTopicIsNotOfItsNamesake(t *testing.T) {
 		defer b.Close()
 		visit := func(name string) {
 			ctx, cancel := context.WithCancel(t.Context())
-			s, err := b.Subscribe(ctx, name, pubsub.Position{})
+			s, err := b.Subscribe(ctx, name, pubsub.Start{})
 			require.NoError(t, err)
 			cancel()
 			require.NoError(t, s.Receive(func(context.Context, pubsub.Frame) error { return nil }))
@@ -32,7 +32,7 @@ func TestLateNewsOfAForgottenTopicIsNotOfItsNamesake(t *testing.T) {
 		}
 		var got []string
 		listen := func(who string) {
-			s, err := b.Subscribe(t.Context(), "a", pubsub.Position{})
+			s, err := b.Subscribe(t.Context(), "a", pubsub.Start{})
 			require.NoError(t, err)
 			go func() {
 				_ = s.Receive(func(_ context.Context, f pubsub.Frame) error {

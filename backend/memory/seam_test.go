@@ -251,7 +251,7 @@ func TestClose(t *testing.T) {
 		require.Zero(t, b.Streams())
 		for _, topic := range []string{"a", "c", "new"} {
 			require.ErrorIs(t, b.Publish(t.Context(), topic, pubsub.Payload{}), pubsub.ErrClosed)
-			_, err := b.Subscribe(t.Context(), topic, pubsub.Position{})
+			_, err := b.Subscribe(t.Context(), topic, pubsub.Start{})
 			require.ErrorIs(t, err, pubsub.ErrClosed)
 		}
 		b.Disconnect(nil)
@@ -267,13 +267,13 @@ func TestInvalid(t *testing.T) {
 	bubble(t, func(t *testing.T, b *memory.Backend) {
 		for _, topic := range []string{"", " \t", "a\xff"} {
 			require.ErrorIs(t, b.Publish(t.Context(), topic, pubsub.Payload{}), pubsub.ErrInvalidTopic)
-			_, err := b.Subscribe(t.Context(), topic, pubsub.Position{})
+			_, err := b.Subscribe(t.Context(), topic, pubsub.Start{})
 			require.ErrorIs(t, err, pubsub.ErrInvalidTopic)
 		}
 		ctx, cancel := context.WithCancelCause(t.Context())
 		why := errors.New("why")
 		cancel(why)
-		_, err := b.Subscribe(ctx, "a", pubsub.Position{})
+		_, err := b.Subscribe(ctx, "a", pubsub.Start{})
 		require.ErrorIs(t, err, context.Canceled)
 		require.ErrorIs(t, err, why)
 	})
@@ -356,7 +356,7 @@ func TestTopicsAreForgottenInTheOrderOfTheirLastStream(t *testing.T) {
 	b := memory.New()
 	use := func(name string) {
 		ctx, cancel := context.WithCancel(t.Context())
-		s, err := b.Subscribe(ctx, name, pubsub.Position{})
+		s, err := b.Subscribe(ctx, name, pubsub.Start{})
 		require.NoError(t, err)
 		cancel()
 		require.NoError(t, s.Receive(func(context.Context, pubsub.Frame) error { return nil }))
@@ -413,7 +413,7 @@ func TestNoTopicIsOverlooked(t *testing.T) {
 	var streams sync.WaitGroup
 	for _, name := range names {
 		publish(t, b, name, "nobody")
-		s, err := b.Subscribe(ctx, name, pubsub.Position{})
+		s, err := b.Subscribe(ctx, name, pubsub.Start{})
 		require.NoError(t, err)
 		came := make(chan struct{})
 		streams.Go(func() {

@@ -31,6 +31,7 @@ type deliver func(context.Context, pubsub.Frame) error
 type stream struct {
 	topic   *topic
 	ctx     context.Context
+	start   pubsub.Position
 	deliver deliver
 	wake    chan struct{} // there is something to do for Receive
 	begun   chan struct{} // closed when Receive is called
@@ -42,6 +43,9 @@ type stream struct {
 	ending  bool          // behind the queue
 	err     error         // then why
 }
+
+// Start implements pubsub.Stream.
+func (s *stream) Start() pubsub.Position { return s.start }
 
 // Receive implements pubsub.Stream.
 func (s *stream) Receive(deliver func(context.Context, pubsub.Frame) error) error {

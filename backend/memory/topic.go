@@ -59,7 +59,7 @@ func newTopic(b *Backend, name string, page uint64) *topic {
 // waits for them, which the compare-and-swap does anyway. Measured: 5 ns.
 func (t *topic) publish(ctx context.Context, p pubsub.Payload) error {
 	w := t.word.Load()
-	f := pubsub.Frame{Payload: p, Position: t.at(w + one)}
+	f := pubsub.Frame{Kind: pubsub.KindMessage, Payload: p, Position: t.at(w + one)}
 	if w&flags != 0 || !t.word.CompareAndSwap(w, w+(one|held)) {
 		return t.publishSlow(ctx, p)
 	}
@@ -123,7 +123,7 @@ func (t *topic) accept(p pubsub.Payload) (f pubsub.Frame, streams []*stream, rea
 		return f, nil, false, errForgotten
 	}
 	t.word.Add(one)
-	f = pubsub.Frame{Payload: p, Position: t.head()}
+	f = pubsub.Frame{Kind: pubsub.KindMessage, Payload: p, Position: t.head()}
 	t.log.add(f.Position, p)
 	if t.down != nil {
 		return f, nil, false, nil
@@ -187,10 +187,10 @@ func (t *topic) outcome(ctx context.Context, at pubsub.Position, n, refused int)
 	}
 }
 
-// subscribe adds a stream that starts behind after. It does not wait for the
+// subscribe adds a stream that begins where from says. It does not wait for the
 // turn: in every publish, numbering the message and choosing its streams are
 // one step under mu, or one compare-and-swap that fails once slow is set.
-func (t *topic) subscribe(ctx context.Context, after pubsub.Position) (*stream, error) {
+func (t *topic) subscribe(ctx context.Context, from pubsub.Start) (*stream, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	switch {
@@ -203,8 +203,9 @@ func (t *topic) subscribe(ctx context.Context, after pubsub.Position) (*stream, 
 	}
 	t.word.Or(slow)
 	s := &stream{topic: t, ctx: ctx, wake: make(chan struct{}, 1), begun: make(chan struct{})}
-	if !after.IsZero() {
-		s.queue = t.replay(after)
+	s.start = t.begin(from)
+	if s.start != t.head() {
+		s.queue = t.replay(s.start)
 	}
 	t.streams = append(slices.Clip(t.streams), s)
 	t.backend.open.Add(1)

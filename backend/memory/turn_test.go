@@ -20,7 +20,7 @@ func TestEveryPublisherGetsItsTurn(t *testing.T) {
 	const publishers, messages = 16, 400
 	b := memory.New()
 	a := &auditor{last: at(1, 0), from: map[uint32]uint32{}}
-	s, err := b.Subscribe(t.Context(), "a", pubsub.Position{})
+	s, err := b.Subscribe(t.Context(), "a", pubsub.Start{})
 	require.NoError(t, err)
 	ended := make(chan error, 1)
 	go func() {

@@ -94,8 +94,8 @@ func New(cacheName string, opts ...Option) (*Backend, error) {
 
 // Subscribe implements [pubsub.Backend]. It tries once, and again only
 // if that failed for a reason that has since been mended.
-func (b *Backend) Subscribe(ctx context.Context, topic string, after pubsub.Position) (pubsub.Stream, error) {
-	s, err := b.subscribe(ctx, topic, after)
+func (b *Backend) Subscribe(ctx context.Context, topic string, from pubsub.Start) (pubsub.Stream, error) {
+	s, err := b.subscribe(ctx, topic, from.After)
 	if err != nil {
 		return nil, err
 	}

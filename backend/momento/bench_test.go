@@ -103,7 +103,7 @@ func BenchmarkReceive(b *testing.B) {
 			b.ResetTimer()
 			ctx, cancel := context.WithCancel(context.Background())
 			defer cancel()
-			s, err := c.Subscribe(ctx, "topic", pubsub.Position{Page: page, Sequence: 1})
+			s, err := c.Subscribe(ctx, "topic", pubsub.Start{After: pubsub.Position{Page: page, Sequence: 1}})
 			require.NoError(b, err)
 			n := 0
 			_ = s.Receive(func(_ context.Context, f pubsub.Frame) error {

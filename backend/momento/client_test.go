@@ -65,7 +65,7 @@ func TestPatienceShorterThanConnecting(t *testing.T) {
 	const patience = 200 * time.Millisecond
 	publish := func(ctx context.Context, b *Backend) error { return b.Publish(ctx, "topic", pubsub.Payload{}) }
 	subscribe := func(ctx context.Context, b *Backend) error {
-		s, err := b.Subscribe(ctx, "topic", pubsub.Position{})
+		s, err := b.Subscribe(ctx, "topic", pubsub.Start{})
 		if err == nil {
 			run(s)
 		}

@@ -65,7 +65,7 @@ func TestErrorOfEveryCode(t *testing.T) {
 				check(b.Publish(t.Context(), "topic", text("x")))
 			}
 			srv.FailNext(momentotest.Subscribe, 1, failure)
-			_, err := b.Subscribe(t.Context(), "topic", pubsub.Position{})
+			_, err := b.Subscribe(t.Context(), "topic", pubsub.Start{})
 			if test.code != codes.Unavailable || err != nil { // where a new client helps at once
 				check(err)
 			}
@@ -109,7 +109,7 @@ func TestCtxErrors(t *testing.T) {
 	for _, want := range []error{context.Canceled, context.DeadlineExceeded} {
 		for name, call := range map[string]func(context.Context) error{
 			"publish":   func(ctx context.Context) error { return b.Publish(ctx, "topic", text("x")) },
-			"subscribe": func(ctx context.Context) error { _, err := b.Subscribe(ctx, "topic", pubsub.Position{}); return err },
+			"subscribe": func(ctx context.Context) error { _, err := b.Subscribe(ctx, "topic", pubsub.Start{}); return err },
 		} {
 			t.Run(fmt.Sprint(name, " ", want), func(t *testing.T) {
 				ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)

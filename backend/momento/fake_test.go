@@ -281,7 +281,7 @@ type receiver struct {
 
 // receive subscribes and runs Receive until its end.
 func receive(t testing.TB, b *Backend, ctx context.Context, after pubsub.Position) *receiver {
-	s, err := b.Subscribe(ctx, "topic", after)
+	s, err := b.Subscribe(ctx, "topic", pubsub.Start{After: after})
 	require.NoError(t, err)
 	return run(s)
 }

@@ -76,7 +76,7 @@ type listener struct {
 func listen(t testing.TB, b *momento.Backend, topic string) *listener {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
-	s, err := b.Subscribe(ctx, topic, pubsub.Position{})
+	s, err := b.Subscribe(ctx, topic, pubsub.Start{})
 	if err != nil {
 		cancel()
 		require.NoError(t, err)
@@ -270,9 +270,9 @@ func TestManySubscriptions(t *testing.T) {
 	t.Logf("all %d were back after %v", n, time.Since(back))
 	publish(2)
 
-	_, err := b.Subscribe(t.Context(), "one too many", pubsub.Position{})
+	_, err := b.Subscribe(t.Context(), "one too many", pubsub.Start{})
 	for i := 0; err == nil && i < 50; i++ { // connections take 100 each
-		_, err = b.Subscribe(t.Context(), "one too many", pubsub.Position{})
+		_, err = b.Subscribe(t.Context(), "one too many", pubsub.Start{})
 	}
 	require.ErrorIs(t, err, pubsub.ErrLimitExceeded)
 }
@@ -293,7 +293,7 @@ func TestRefusals(t *testing.T) {
 			b, err := momento.New(test.cache, append([]momento.Option{momento.WithCredentials(srv.Credentials())}, test.opts...)...)
 			require.NoError(t, err)
 			defer b.Close()
-			_, err = b.Subscribe(t.Context(), "topic", pubsub.Position{})
+			_, err = b.Subscribe(t.Context(), "topic", pubsub.Start{})
 			for _, err := range []error{err, b.Publish(t.Context(), "topic", text("x"))} {
 				require.ErrorIs(t, err, test.sentinel)
 				var me sdk.MomentoError
@@ -406,7 +406,7 @@ func TestMuteServer(t *testing.T) {
 	topic.Mute(true)
 	require.ErrorIs(t, l.next(t, pubsub.KindState).State.Err, pubsub.ErrUnavailable)
 	require.Equal(t, 2, l.next(t, pubsub.KindState).State.Attempt)
-	_, err = b.Subscribe(t.Context(), "topic", pubsub.Position{})
+	_, err = b.Subscribe(t.Context(), "topic", pubsub.Start{})
 	require.ErrorIs(t, err, pubsub.ErrUnavailable)
 	want, err := topic.Publish(text("y"))
 	require.NoError(t, err)
@@ -478,7 +478,7 @@ func TestCloseAtRandomMoments(t *testing.T) {
 		var wg sync.WaitGroup
 		for i := range 40 {
 			wg.Go(func() {
-				s, err := b.Subscribe(ctx, fmt.Sprint("topic-", i%7), pubsub.Position{})
+				s, err := b.Subscribe(ctx, fmt.Sprint("topic-", i%7), pubsub.Start{})
 				if err != nil {
 					known := errors.Is(err, pubsub.ErrClosed) || errors.Is(err, context.Canceled) || errors.Is(err, pubsub.ErrUnavailable)
 					assert.True(t, known, "%v", err)

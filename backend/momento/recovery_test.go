@@ -14,7 +14,7 @@ import (
 // listen subscribes to n topics with names that begin with prefix.
 func listen(t *testing.T, b *Backend, prefix string, n int) (all []*receiver) {
 	for i := range n {
-		s, err := b.Subscribe(t.Context(), fmt.Sprint(prefix, i), pubsub.Position{})
+		s, err := b.Subscribe(t.Context(), fmt.Sprint(prefix, i), pubsub.Start{})
 		require.NoError(t, err)
 		all = append(all, run(s))
 	}

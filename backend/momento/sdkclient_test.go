@@ -39,7 +39,7 @@ func TestCloseWithAFullPoolAndDeliveriesThatHang(t *testing.T) {
 	var delivering, receiving sync.WaitGroup
 	for i := range room {
 		name := fmt.Sprint("topic-", i)
-		s, err := b.Subscribe(t.Context(), name, pubsub.Position{})
+		s, err := b.Subscribe(t.Context(), name, pubsub.Start{})
 		require.NoError(t, err)
 		delivering.Add(1)
 		receiving.Go(func() {

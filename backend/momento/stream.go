@@ -36,6 +36,7 @@ type stream struct {
 	cancel   context.CancelCauseFunc
 	detach   func() bool // from the Backend's end
 	backOff  backoff.BackOff
+	start    pubsub.Position
 	seq      sequencer
 	session  *session
 	refusals int // of its credentials, since it was healthy
@@ -45,7 +46,7 @@ type stream struct {
 
 // subscribe makes a stream and opens its first session.
 func (b *Backend) subscribe(ctx context.Context, topic string, after pubsub.Position) (*stream, error) {
-	s := &stream{b: b, topic: topic, seq: newSequencer(after), backOff: b.options.backOff()}
+	s := &stream{b: b, topic: topic, start: after, seq: newSequencer(after), backOff: b.options.backOff()}
 	if s.backOff == nil {
 		return nil, invalid("the function given to WithBackoff returned nil")
 	}
@@ -75,6 +76,9 @@ func (s *stream) open() (err error) {
 	}
 	return err
 }
+
+// Start implements [pubsub.Stream].
+func (s *stream) Start() pubsub.Position { return s.start }
 
 // Receive implements [pubsub.Stream]. deliver is called from this goroutine,
 // with the stream's ctx.

@@ -168,7 +168,7 @@ func TestPermanentErrorsEndTheStream(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) { // at first
 				s := newService(t)
 				s.onTry = func(int, *sdk.TopicSubscribeRequest) ([]any, error) { return nil, cause }
-				_, err := s.newBackend().Subscribe(t.Context(), "topic", pubsub.Position{})
+				_, err := s.newBackend().Subscribe(t.Context(), "topic", pubsub.Start{})
 				check(t, err)
 				require.Len(t, s.subscribes, 1)
 			})
@@ -202,7 +202,7 @@ func TestFirstSubscribeFailsFast(t *testing.T) {
 		s := newService(t)
 		s.downUntil = time.Now().Add(time.Hour)
 		start := time.Now()
-		_, err := s.newBackend().Subscribe(t.Context(), "topic", pubsub.Position{})
+		_, err := s.newBackend().Subscribe(t.Context(), "topic", pubsub.Start{})
 		require.ErrorIs(t, err, pubsub.ErrUnavailable)
 		require.Zero(t, time.Since(start))
 	})
@@ -215,7 +215,7 @@ func TestFirstSubscribeUsesANewClientWhenTheOldOneIsDeaf(t *testing.T) {
 		s.downUntil = time.Now().Add(900 * time.Millisecond)
 		require.Error(t, b.Publish(t.Context(), "topic", pubsub.Payload{}))
 		time.Sleep(950 * time.Millisecond) // the service is back, the channel does not know it
-		_, err := b.Subscribe(t.Context(), "topic", pubsub.Position{})
+		_, err := b.Subscribe(t.Context(), "topic", pubsub.Start{})
 		require.NoError(t, err)
 		clients, _, _ := s.counts()
 		require.Equal(t, 2, clients)
@@ -247,7 +247,7 @@ func TestSubscribeTimeout(t *testing.T) {
 		s.latency = time.Hour
 		b := s.newBackend(WithSubscribeTimeout(3 * time.Second))
 		start := time.Now()
-		_, err := b.Subscribe(t.Context(), "topic", pubsub.Position{})
+		_, err := b.Subscribe(t.Context(), "topic", pubsub.Start{})
 		require.ErrorIs(t, err, pubsub.ErrUnavailable)
 		require.NotErrorIs(t, err, context.Canceled)
 		require.NotErrorIs(t, err, context.DeadlineExceeded)
@@ -262,13 +262,13 @@ func TestSubscribeEndsWithItsCtx(t *testing.T) {
 		b := s.newBackend()
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
-		_, err := b.Subscribe(ctx, "topic", pubsub.Position{})
+		_, err := b.Subscribe(ctx, "topic", pubsub.Start{})
 		require.ErrorIs(t, err, context.DeadlineExceeded)
 
 		ctx, cancel = context.WithCancel(t.Context())
 		time.AfterFunc(time.Second, cancel)
 		start := time.Now()
-		_, err = b.Subscribe(ctx, "topic", pubsub.Position{})
+		_, err = b.Subscribe(ctx, "topic", pubsub.Start{})
 		require.ErrorIs(t, err, context.Canceled)
 		require.Equal(t, time.Second, time.Since(start))
 	})
@@ -293,7 +293,7 @@ func TestRefusalsOfThePoolAreRetriedAtOnce(t *testing.T) {
 					return nil, nil
 				}
 				start := time.Now()
-				stream, err := s.newBackend().Subscribe(t.Context(), "topic", pubsub.Position{})
+				stream, err := s.newBackend().Subscribe(t.Context(), "topic", pubsub.Start{})
 				require.Zero(t, time.Since(start))
 				require.ErrorIs(t, err, test.want)
 				if err == nil {
@@ -320,7 +320,7 @@ func TestFullPoolIsNotReplaced(t *testing.T) {
 		b := s.newBackend(WithMaxSubscriptions(room - 50)) // connections take 100 each
 		listen(t, b, "topic-", room)
 		for range 3 {
-			_, err := b.Subscribe(t.Context(), "one too many", pubsub.Position{})
+			_, err := b.Subscribe(t.Context(), "one too many", pubsub.Start{})
 			require.ErrorIs(t, err, pubsub.ErrLimitExceeded)
 		}
 		clients, _, _ := s.counts()
@@ -451,7 +451,7 @@ func TestStallTimeoutDoesNotCountTimeInDeliver(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newService(t)
 		s.onTry = script([]any{text(7, 1, "a"), text(7, 2, "b"), 5 * time.Second, text(7, 3, "c")})
-		stream, err := s.newBackend(WithStallTimeout(10*time.Second)).Subscribe(t.Context(), "topic", pubsub.Position{})
+		stream, err := s.newBackend(WithStallTimeout(10*time.Second)).Subscribe(t.Context(), "topic", pubsub.Start{})
 		require.NoError(t, err)
 		var kinds []pubsub.Kind
 		ctx, cancel := context.WithCancel(t.Context())
@@ -485,7 +485,7 @@ func TestFailingDeliverDoesNotStopTheStream(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newService(t)
 		s.onTry = script([]any{text(7, 1, "a"), text(7, 2, "b")})
-		stream, err := s.newBackend().Subscribe(t.Context(), "topic", pubsub.Position{})
+		stream, err := s.newBackend().Subscribe(t.Context(), "topic", pubsub.Start{})
 		require.NoError(t, err)
 		got := make(chan pubsub.Position)
 		go func() {
@@ -587,7 +587,7 @@ func TestHealthyStreamsKeepTheirClient(t *testing.T) {
 		b := s.newBackend(WithStallTimeout(0))
 		healthy := receive(t, b, t.Context(), pubsub.Position{})
 		for range 97 {
-			_, err := b.Subscribe(t.Context(), "other", pubsub.Position{})
+			_, err := b.Subscribe(t.Context(), "other", pubsub.Start{})
 			require.ErrorIs(t, err, pubsub.ErrUnavailable)
 			time.Sleep(100 * time.Millisecond)
 		}
@@ -652,7 +652,7 @@ func TestFreshCredentialsRefusedAtOnceArePermanent(t *testing.T) {
 		require.Equal(t, 2, asked)
 		// They are not kept for long: a later call asks again.
 		time.Sleep(askAgainAfter)
-		_, err := b.Subscribe(t.Context(), "topic", pubsub.Position{})
+		_, err := b.Subscribe(t.Context(), "topic", pubsub.Start{})
 		require.ErrorIs(t, err, pubsub.ErrUnauthenticated)
 		require.Equal(t, 3, asked)
 		s.token = "better"
@@ -679,7 +679,7 @@ func TestCredentialsFunctionThatFails(t *testing.T) {
 		broken, vaultSilent := errors.New("vault is sealed"), errors.New("vault does not answer")
 		err := broken
 		b := s.newBackend(WithCredentialsFunc(func(context.Context) (auth.CredentialProvider, error) { return fakeCredentials("t"), err }))
-		_, got := b.Subscribe(t.Context(), "topic", pubsub.Position{})
+		_, got := b.Subscribe(t.Context(), "topic", pubsub.Start{})
 		require.ErrorIs(t, got, pubsub.ErrUnavailable)
 		require.ErrorIs(t, got, broken)
 		err = fmt.Errorf("no: %w", pubsub.ErrPermissionDenied)
@@ -692,7 +692,7 @@ func TestCredentialsFunctionThatFails(t *testing.T) {
 		start := time.Now()
 		require.ErrorIs(t, hang.Publish(t.Context(), "topic", pubsub.Payload{}), pubsub.ErrUnavailable)
 		require.Equal(t, 5*time.Second, time.Since(start))
-		_, got = hang.Subscribe(t.Context(), "topic", pubsub.Position{})
+		_, got = hang.Subscribe(t.Context(), "topic", pubsub.Start{})
 		require.ErrorIs(t, got, pubsub.ErrUnavailable)
 		require.ErrorIs(t, got, vaultSilent, "it tells why")
 		require.Equal(t, 10*time.Second, time.Since(start))
@@ -759,7 +759,7 @@ func TestCloseEndsADeliverThatBlocks(t *testing.T) {
 		s := newService(t)
 		s.onTry = script([]any{text(7, 1, "a")})
 		b := s.openBackend()
-		stream, err := b.Subscribe(t.Context(), "topic", pubsub.Position{})
+		stream, err := b.Subscribe(t.Context(), "topic", pubsub.Start{})
 		require.NoError(t, err)
 		done := make(chan error)
 		go func() {
@@ -781,14 +781,14 @@ func TestCallsAfterClose(t *testing.T) {
 		require.NoError(t, b.Publish(t.Context(), "topic", pubsub.Payload{}))
 		require.NoError(t, b.Close())
 		require.ErrorIs(t, b.Publish(t.Context(), "topic", pubsub.Payload{}), pubsub.ErrClosed)
-		_, err := b.Subscribe(t.Context(), "topic", pubsub.Position{})
+		_, err := b.Subscribe(t.Context(), "topic", pubsub.Start{})
 		require.ErrorIs(t, err, pubsub.ErrClosed)
 
 		b = s.openBackend() // during calls
 		s.latency = time.Hour
 		var wg sync.WaitGroup
 		wg.Go(func() {
-			_, err := b.Subscribe(t.Context(), "topic", pubsub.Position{})
+			_, err := b.Subscribe(t.Context(), "topic", pubsub.Start{})
 			require.ErrorIs(t, err, pubsub.ErrClosed)
 		})
 		time.Sleep(time.Second)
@@ -842,7 +842,7 @@ func TestRandomInterleavings(t *testing.T) {
 					ctx, cancel := context.WithTimeout(context.Background(), time.Duration(r(4000))*time.Millisecond)
 					defer cancel()
 					for range 3 {
-						stream, err := b.Subscribe(ctx, "topic", pubsub.Position{})
+						stream, err := b.Subscribe(ctx, "topic", pubsub.Start{})
 						if err != nil {
 							continue
 						}

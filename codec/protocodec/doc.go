@@ -12,7 +12,7 @@
 //   - They decode Binary and Text payloads alike.
 //   - Every decoded message is new and shares no memory with the payload. A
 //     message type is mutable, so the Bus decodes once per subscription,
-//     unless [pubsub.ShareDecoded] is set.
+//     unless [pubsub.WithSharedDecode] is set.
 //   - Fields this program does not know are no error, so that publishers can
 //     be upgraded before subscribers.
 //   - A nil message is an error of Encode ([pubsub.ErrInvalidArgument]): it

@@ -51,7 +51,7 @@ func subscribe(ctx context.Context, bus pubsub.Bus[Quote], topics []string) ([]*
 	return readers, nil
 }
 
-func (r *reader) missed(d pubsub.Discontinuity) { r.holes = append(r.holes, d) }
+func (r *reader) missed(d *pubsub.Discontinuity) { r.holes = append(r.holes, *d) }
 
 func (r *reader) lost() (n uint64) {
 	for _, d := range r.holes {
@@ -125,7 +125,7 @@ func (r *reader) slow() {
 func (r *reader) hole(err error) bool {
 	var d *pubsub.Discontinuity
 	if errors.As(err, &d) {
-		r.missed(*d)
+		r.missed(d)
 	}
 	return err != nil
 }
