@@ -3,6 +3,8 @@ package memory
 import (
 	"context"
 	"math"
+	"math/rand/v2"
+	"time"
 
 	"github.com/topicbus/pubsub"
 )
@@ -22,6 +24,20 @@ func WithMaxPayload(n int) Option {
 		n = math.MaxInt
 	}
 	return func(b *Backend) { b.engine.maxPayload = n }
+}
+
+// WithPage numbers the topics that are seen first on page n: for tests that
+// compare positions with fixed numbers. The default, as well as an n of 0, is a
+// page from the clock, so that a position which was kept from an earlier process
+// is not taken for one of this process: who resumes behind it is told of a reset.
+func WithPage(n uint64) Option { return func(b *Backend) { b.engine.page = n } }
+
+// pageFromClock is the time in nanoseconds, but for the lowest ten bits. These
+// are random, since two backends may be made at the same instant of the fake
+// clock of a test.
+func pageFromClock() uint64 {
+	const random = 1 << 10
+	return uint64(time.Now().UnixNano())/random*random + rand.Uint64N(random)
 }
 
 // Backend implements [pubsub.Backend] in memory. All methods may be called
@@ -45,10 +61,12 @@ var (
 func New(opts ...Option) *Backend {
 	b := &Backend{}
 	b.engine.maxPayload = math.MaxInt
-	b.engine.page = 1
 	b.engine.news.Store(1)
 	for _, opt := range opts {
 		opt(b)
+	}
+	if b.engine.page == 0 {
+		b.engine.page = pageFromClock()
 	}
 	b.faults.attach(&b.engine)
 	return b
