@@ -130,7 +130,7 @@ func TestD5HoleIsReportedInPlace(t *testing.T) {
 	t.Run("overflow", func(t *testing.T) {
 		for _, buffer := range []int{1, 2, 31, 32, 33, 64, 100} {
 			synctest.Test(t, func(t *testing.T) {
-				bus := pubsub.New(memory.New(), ints{}, pubsub.WithBuffer(buffer))
+				bus := pubsub.New(memory.New(memory.WithPage(1)), ints{}, pubsub.WithBuffer(buffer))
 				defer bus.Close()
 				s := subscribe(t, bus, "t")
 				publish(t, bus, "t", 1)
@@ -196,7 +196,7 @@ func TestD5HoleIsReportedInPlace(t *testing.T) {
 	})
 	t.Run("a gap beside an overflow adjoins it", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
-			backend := memory.New()
+			backend := memory.New(memory.WithPage(1))
 			bus := pubsub.New(backend, ints{}, pubsub.WithBuffer(2))
 			defer bus.Close()
 			s := subscribe(t, bus, "t")

@@ -108,7 +108,7 @@ func TestIncidentsOfOwnDecoding(t *testing.T) {
 func TestIncidentsOfBackPressure(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		start := time.Now()
-		bus := pubsub.New(memory.New(), ints{}, pubsub.WithBuffer(1))
+		bus := pubsub.New(memory.New(memory.WithPage(1)), ints{}, pubsub.WithBuffer(1))
 		defer bus.Close()
 		subscribe(t, bus, "t", pubsub.Overflow(pubsub.Block))
 		publish(t, bus, "t", 1)

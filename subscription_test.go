@@ -334,7 +334,7 @@ func TestOneCursorForAllForms(t *testing.T) {
 
 func TestOverflowBlock(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		bus := pubsub.New(memory.New(), ints{}, pubsub.WithBuffer(4))
+		bus := pubsub.New(memory.New(memory.WithPage(1)), ints{}, pubsub.WithBuffer(4))
 		defer bus.Close()
 		free := subscribe(t, bus, "t")
 		slow := subscribe(t, bus, "t", pubsub.Overflow(pubsub.Block))
