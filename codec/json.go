@@ -42,10 +42,12 @@ func (jsonCodec[T]) Encode(v T) (pubsub.Payload, error) {
 }
 
 func (jsonCodec[T]) Decode(p pubsub.Payload) (T, error) {
+	var v, zero T
+	if p.Format == pubsub.GoValue {
+		return zero, fmt.Errorf("codec.JSON[%v]: %w", reflect.TypeFor[T](), goValueError(p))
+	}
 	// Unmarshal, because a Decoder would stop behind the first value.
-	var v T
-	if err := json.Unmarshal(p.Data, &v); err != nil {
-		var zero T // Unmarshal may have filled in a part
+	if err := json.Unmarshal(p.Data, &v); err != nil { // v may have a part
 		return zero, fmt.Errorf("codec.JSON[%v]: %w", reflect.TypeFor[T](), err)
 	}
 	return v, nil

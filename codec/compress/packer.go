@@ -36,6 +36,9 @@ type encoder struct {
 }
 
 func (k *packer) pack(p pubsub.Payload) (pubsub.Payload, error) {
+	if p.Format == pubsub.GoValue {
+		return p, nil // it has no bytes
+	}
 	if len(p.Data) > k.maxSize {
 		return pubsub.Payload{}, fmt.Errorf("compress: %w: %d bytes, %d allowed (WithMaxSize)", pubsub.ErrPayloadTooLarge, len(p.Data), k.maxSize)
 	}
