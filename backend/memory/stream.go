@@ -93,7 +93,7 @@ func (s *stream) Receive(deliver func(context.Context, pubsub.Frame) error) erro
 	s.enter(over)
 	s.queue, s.batch, s.onResume = nil, nil, nil
 	t.remove(s)
-	idle := len(t.streams) == 0 && t.log.limit == 0
+	idle := len(t.streams) == 0 && t.log.limits.messages == 0
 	t.mu.Unlock()
 	if idle {
 		t.engine.retire(t)

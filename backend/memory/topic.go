@@ -39,11 +39,12 @@ type topic struct {
 
 	listed bool // in engine.idle; guarded by engine.mu
 
-	suppressed uint64 // duplicates, for Stats
+	suppressed uint64 // duplicates, for Stats, as is
+	uncounted  uint64 // what was lost besides what word counts
 }
 
 func newTopic(e *engine, name string, page uint64) *topic {
-	t := &topic{name: name, engine: e, log: history{limit: e.history}}
+	t := &topic{name: name, engine: e, log: history{limits: e.history}}
 	t.page.Store(page)
 	t.word.Store(slow)
 	return t
@@ -255,7 +256,7 @@ func (t *topic) accept(ps []pubsub.Payload) (first pubsub.Position, streams []*s
 		return first, nil, false, nil
 	}
 	ready = t.allLive()
-	if ready && t.log.limit == 0 && t.word.Load()&slow != 0 && t.engine.publishing.Load() == nil {
+	if ready && t.log.limits.messages == 0 && t.word.Load()&slow != 0 && t.engine.publishing.Load() == nil {
 		// From here on publishers may take the short way. Who came here only
 		// because others were publishing finds that arranged.
 		t.quicken()
@@ -368,11 +369,12 @@ func (t *topic) close() {
 	t.doLocked(t.still)
 }
 
-// forget makes a topic that is not in use unusable and returns its page.
+// forget makes a topic unusable, history and all, and returns its page. It
+// fails if the topic is in use.
 func (t *topic) forget() (page uint64, ok bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if len(t.streams) > 0 || t.paused != nil || t.log.limit > 0 {
+	if len(t.streams) > 0 || t.paused != nil {
 		return 0, false
 	}
 	t.gone = true
