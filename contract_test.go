@@ -190,8 +190,8 @@ func TestD5HoleIsReportedInPlace(t *testing.T) {
 			backend.stream(0).play(msg(1), gap(10, true), state(pubsub.Reconnecting), state(pubsub.Resumed), msg(12), gap(5, false), msg(18), gap(2, true), msg(21))
 			require.Equal(t, []string{
 				"lost 12 overflow exact", // 1, the gap of 10, and 12
-				"resumed", "lost 5 backend", "18", "lost 2 backend exact", "21",
-			}, next(t, s, 6))
+				"reconnecting", "resumed", "lost 5 backend", "18", "lost 2 backend exact", "21",
+			}, next(t, s, 7))
 		})
 	})
 	t.Run("a gap beside an overflow adjoins it", func(t *testing.T) {

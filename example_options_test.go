@@ -273,11 +273,11 @@ func ExampleWithLogger() {
 	}))
 	bus := pubsub.New(memory.New(memory.WithPage(1)), codec.String(), pubsub.WithBuffer(1), pubsub.WithLogger(logger))
 	defer bus.Close()
-	sub := mustSubscribe(bus, "orders")
+	sub := mustSubscribe(bus, "orders", pubsub.Named("cook"))
 	mustPublish(bus, "orders", "tea", "coffee")
 	fmt.Println((<-sub.C()).Value)
 	// Output:
-	// level=WARN msg="pubsub: messages lost, and no OnDiscontinuity to tell" topic=orders cause=overflow lost=1 exact=true after=- resume=1/2 err=overflow
+	// level=WARN msg="pubsub: messages lost, and no OnDiscontinuity to tell" topic=orders subscription=cook cause=overflow lost=1 exact=true after=- resume=1/2 err=overflow
 	// coffee
 }
 
