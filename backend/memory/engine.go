@@ -15,8 +15,8 @@ import (
 
 // engine is a backend without faults: its topics by name.
 //
-// The files engine, handle, topic, turn, stream, history and pause are all of
-// it. What they let the faults do is in hooks.
+// The files engine, handle, topic, turn, selfwait, stream, history and pause are
+// all of it. What they let the faults do is in hooks.
 type engine struct {
 	// What publishers read, and hardly anybody writes, stands first.
 

@@ -14,7 +14,7 @@ import (
 
 // The engine compiles without the faults, and without the Backend that has both.
 func TestTheEngineKnowsNoFaults(t *testing.T) {
-	engine := []string{"engine.go", "handle.go", "history.go", "pause.go", "stream.go", "topic.go", "turn.go"}
+	engine := []string{"engine.go", "handle.go", "history.go", "pause.go", "selfwait.go", "stream.go", "topic.go", "turn.go"}
 	require.Empty(t, undefined(t, engine))
 	// What it is that is not found, when something is missing.
 	require.Contains(t, strings.Join(undefined(t, engine[1:]), "\n"), "undefined: engine")

@@ -160,6 +160,12 @@ func (s *stream) take(ctx context.Context, f pubsub.Frame) error {
 		s.awaitReceive(ctx)
 	}
 	waits := s.state == draining && !s.ending
+	if waits && insideDelivery() {
+		// Perhaps of drain, which then comes to it.
+		s.queue = append(s.queue, item{frame: f})
+		t.mu.Unlock()
+		return nil
+	}
 	if waits {
 		s.waiting++
 	}
