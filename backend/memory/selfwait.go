@@ -33,7 +33,7 @@ func insideDelivery() bool {
 			continue
 		}
 		switch name {
-		case "(*topic).publish", "(*topic).publishAll", "hand", "(*stream).take", "(*stream).drain":
+		case "(*topic).publish", "(*topic).publishAll", "(*topic).publishInTurn", "(*stream).take", "(*stream).drain":
 			if !publishing {
 				return true
 			}

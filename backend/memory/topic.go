@@ -202,9 +202,20 @@ func (t *topic) publishInTurn(ctx context.Context, ps []pubsub.Payload, i int, h
 		}
 		at, n = first, len(streams)
 		for end := i + counted; i < end; i++ {
-			more := i < len(ps)-1 && n == 1
-			f := pubsub.Frame{Kind: pubsub.KindMessage, More: more, Payload: ps[i], Position: at}
-			if refused := hand(ctx, f, streams, ready); refused > 0 && ctx.Err() != nil {
+			f := pubsub.Frame{Kind: pubsub.KindMessage, More: i < len(ps)-1 && n == 1, Payload: ps[i], Position: at}
+			refused := 0
+			for _, s := range streams {
+				var err error
+				if ready {
+					err = s.deliver(ctx, f)
+				} else {
+					err = s.take(ctx, f)
+				}
+				if err != nil {
+					refused++
+				}
+			}
+			if refused > 0 && ctx.Err() != nil {
 				t.leave()
 				return i, t.outcome(ctx, at, n, refused)
 			}
@@ -214,22 +225,6 @@ func (t *topic) publishInTurn(ctx context.Context, ps []pubsub.Payload, i int, h
 	t.leave()
 	at.Sequence--
 	return t.total(len(ps), t.outcome(ctx, at, n, 0))
-}
-
-// hand gives f to the streams, and returns how many refused it.
-func hand(ctx context.Context, f pubsub.Frame, streams []*stream, ready bool) (refused int) {
-	for _, s := range streams {
-		var err error
-		if ready {
-			err = s.deliver(ctx, f)
-		} else {
-			err = s.take(ctx, f)
-		}
-		if err != nil {
-			refused++
-		}
-	}
-	return refused
 }
 
 // accept numbers the payloads. It returns the position of the first, the
