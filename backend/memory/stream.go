@@ -286,7 +286,7 @@ func (s *stream) rouse() {
 func (s *stream) Flush(done func()) {
 	t := s.topic
 	t.mu.Lock()
-	if s.state == live && len(s.queue) == 0 && t.missed() == 0 && t.take() {
+	if s.state == live && t.missed() == 0 && t.take() {
 		t.mu.Unlock()
 		done()
 		t.leave()
