@@ -45,7 +45,10 @@ func TestFaultsEnd(t *testing.T) {
 		b.DelayPublishes(1, "t")
 		require.NoError(t, b.Publish(t.Context(), "t", pubsub.Payload{}))
 		require.True(t, ask())
-		b.DelayPublishes(0)
+		b.DelayPublishes(0, "t")
+		require.False(t, ask())
+		b.FailPublishes(1, nil, "t")
+		b.FailPublishes(0, nil, "t")
 		require.False(t, ask())
 	}
 }
