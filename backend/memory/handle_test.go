@@ -144,7 +144,7 @@ func TestValues(t *testing.T) {
 			require.Same(t, v, f.Payload.Value())
 		}
 		require.Len(t, r.frames, 2)
-		require.Same(t, v, b.Published("a")[1].Value.Value)
+		require.Same(t, v, b.Published("a")[1].Value.Value())
 	}, memory.WithMaxPayload(1), memory.WithHistory(5))
 }
 
