@@ -145,3 +145,28 @@ func BenchmarkPublishManyTopicsParallel(b *testing.B) {
 	run("name", func(i int) error { return m.Publish(context.Background(), names[i], p) })
 	run("handle", func(i int) error { return handles[i].Publish(context.Background(), p) })
 }
+
+// What a stream costs that comes and goes while so many others are there.
+func BenchmarkStreams(b *testing.B) {
+	for _, others := range []int{1, 1000, 100_000} {
+		b.Run(fmt.Sprint("others=", others), func(b *testing.B) {
+			m := memory.New()
+			defer m.Close()
+			for range others {
+				if _, err := m.Subscribe(b.Context(), "orders.created", pubsub.Start{}); err != nil {
+					b.Fatal(err)
+				}
+			}
+			b.ReportAllocs()
+			for b.Loop() {
+				ctx, cancel := context.WithCancel(context.Background())
+				s, err := m.Subscribe(ctx, "orders.created", pubsub.Start{})
+				if err != nil {
+					b.Fatal(err)
+				}
+				cancel()
+				_ = s.Receive(nil)
+			}
+		})
+	}
+}

@@ -43,6 +43,7 @@ type stream struct {
 	deliver deliver
 	wake    chan struct{} // there is something to do for Receive
 
+	index   int  // in topic.streams, negative if it is not there
 	awaited bool // a publisher has waited for Receive
 	state   state
 	changed chan struct{} // closed when state changes, nil if nobody waits

@@ -29,7 +29,7 @@ type topic struct {
 	turn
 
 	mu      sync.Mutex
-	streams []*stream // copied on change
+	streams []*stream // in any order; read without mu by who has got them from accept
 	log     history
 	paused  error           // not nil: streams get nothing, and Subscribe that error
 	seen    pubsub.Position // then: the newest message that the streams have seen
@@ -329,18 +329,27 @@ func (t *topic) subscribe(ctx context.Context, from pubsub.Start) (*stream, erro
 	if s.start != t.head() {
 		s.push(t.replay(s.start)...)
 	}
-	t.streams = append(slices.Clip(t.streams), s)
+	s.index = len(t.streams)
+	t.streams = append(t.streams, s)
 	t.engine.open.Add(1)
 	return s, nil
 }
 
-// remove takes s out of the streams. mu is held.
+// remove takes s out of the streams, at a cost that does not depend on how many
+// there are unless somebody has the turn. mu is held.
 func (t *topic) remove(s *stream) {
-	i := slices.Index(t.streams, s)
-	if i < 0 {
+	if s.index < 0 {
 		return
 	}
-	t.streams = slices.Delete(slices.Clone(t.streams), i, i+1)
+	if t.word.Load()&held != 0 {
+		t.streams = slices.Clone(t.streams) // he may be going through them
+	}
+	last := len(t.streams) - 1
+	t.streams[last].index = s.index
+	t.streams[s.index] = t.streams[last]
+	t.streams[last] = nil
+	t.streams = t.streams[:last]
+	s.index = -1
 	t.engine.open.Add(-1)
 	t.doLocked(t.still)
 }
@@ -349,6 +358,7 @@ func (t *topic) remove(s *stream) {
 func (t *topic) endAll(err error) {
 	for _, s := range t.streams {
 		s.end(err)
+		s.index = -1
 	}
 	t.engine.open.Add(-int64(len(t.streams)))
 	t.streams = nil
