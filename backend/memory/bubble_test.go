@@ -18,7 +18,23 @@ func TestMadeOutsideOfTheBubble(t *testing.T) {
 	b := memory.New(memory.WithHistory(10))
 	publish(t, b, "early", "x")
 	early := b.Topic(b, "a")
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	subscribed, err := b.Subscribe(ctx, "c", now)
+	require.NoError(t, err)
 	synctest.Test(t, func(t *testing.T) {
+		got := make(chan string, 1)
+		ended := make(chan error, 1)
+		go func() {
+			ended <- subscribed.Receive(func(_ context.Context, f pubsub.Frame) error {
+				got <- string(f.Payload.Data)
+				return nil
+			})
+		}()
+		synctest.Wait()
+		publish(t, b, "c", "x")
+		require.Equal(t, "x", <-got)
+
 		b.DelayPublishes(time.Hour)
 		began := time.Now()
 		require.NoError(t, early.Publish(t.Context(), text("1")))
@@ -34,9 +50,9 @@ func TestMadeOutsideOfTheBubble(t *testing.T) {
 		for range 2 {
 			go func() { results <- b.Publish(context.Background(), "a", text("2")) }()
 		}
-		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
-		defer cancel()
-		require.ErrorIs(t, b.Publish(ctx, "a", text("3")), context.DeadlineExceeded)
+		short, stop := context.WithTimeout(context.Background(), time.Minute)
+		defer stop()
+		require.ErrorIs(t, b.Publish(short, "a", text("3")), context.DeadlineExceeded)
 
 		// A publisher that waits for Receive, which does not come.
 		fresh := open(t, b, "b", pubsub.Position{})
@@ -51,6 +67,8 @@ func TestMadeOutsideOfTheBubble(t *testing.T) {
 			require.ErrorIs(t, <-results, pubsub.ErrClosed)
 		}
 		require.ErrorIs(t, <-slow.done, pubsub.ErrClosed)
+		require.ErrorIs(t, <-ended, pubsub.ErrClosed)
+		cancel() // inside, where its channel was made
 		fresh.start(nil)
 		require.ErrorIs(t, <-fresh.done, pubsub.ErrClosed)
 	})

@@ -41,7 +41,7 @@ type stream struct {
 	ctx     context.Context
 	start   pubsub.Position
 	deliver deliver
-	wake    chan struct{} // there is something to do for Receive
+	wake    chan struct{} // there is something to do for Receive, which makes it
 
 	index   int  // in topic.streams, negative if it is not there
 	awaited bool // a publisher has waited for Receive
@@ -70,6 +70,7 @@ func (s *stream) Receive(deliver func(context.Context, pubsub.Frame) error) erro
 		return fmt.Errorf("memory: Receive called twice on a stream of %q: %w", t.name, pubsub.ErrInvalidArgument)
 	}
 	s.deliver = deliver
+	s.wake = make(chan struct{}, 1)
 	for s.ctx.Err() == nil {
 		if len(s.queue) > 0 {
 			s.drain()

@@ -324,7 +324,7 @@ func (t *topic) subscribe(ctx context.Context, from pubsub.Start) (*stream, erro
 		return nil, t.paused
 	}
 	t.word.Or(slow)
-	s := &stream{topic: t, ctx: ctx, wake: make(chan struct{}, 1)}
+	s := &stream{topic: t, ctx: ctx}
 	s.start = t.begin(from)
 	if s.start != t.head() {
 		s.push(t.replay(s.start)...)
