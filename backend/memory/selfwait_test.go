@@ -85,3 +85,41 @@ func TestLongWaitForATurn(t *testing.T) {
 		require.Equal(t, []string{"1/1=x", "1/2=x"}, r.log())
 	})
 }
+
+// selfish publishes what it decodes to the topic that it decodes for.
+type selfish struct {
+	bus    *pubsub.Bus[string]
+	result chan error
+}
+
+func (selfish) Encode(s string) (pubsub.Payload, error) { return text(s), nil }
+
+func (c selfish) Decode(p pubsub.Payload) (string, error) {
+	if s := string(p.Data); s == "first" {
+		c.result <- (*c.bus).Publish(context.Background(), "a", "from Decode")
+	}
+	return string(p.Data), nil
+}
+
+func TestCodecThatPublishesToItsTopic(t *testing.T) {
+	bubble(t, func(t *testing.T, b *memory.Backend) {
+		c := selfish{new(pubsub.Bus[string]), make(chan error, 1)}
+		bus := pubsub.New(b, c)
+		*c.bus = bus
+		defer bus.Close()
+		sub, err := bus.Subscribe(t.Context(), "a")
+		require.NoError(t, err)
+		for _, s := range []string{"zero", "first", "last"} {
+			require.NoError(t, bus.Publish(t.Context(), "a", s))
+		}
+		err = <-c.result
+		require.ErrorIs(t, err, pubsub.ErrUnavailable)
+		require.ErrorContains(t, err, "publishes to its own topic")
+		require.Equal(t, pubsub.NotAccepted, pubsub.OutcomeOf(err))
+		for _, want := range []string{"zero", "first", "last"} {
+			e, err := sub.Next(t.Context())
+			require.NoError(t, err)
+			require.Equal(t, want, e.Message.Value)
+		}
+	})
+}
