@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"encoding/binary"
 	"fmt"
 	"testing"
 
@@ -13,6 +14,10 @@ import (
 func BenchmarkPublishNobody(b *testing.B) {
 	load := shape.Bytes(1, 128)
 	b.Run("Bytes", func(b *testing.B) { shape.Flood(b, busAll, load, shape.Fleet{}) })
+	b.Run("Value", func(b *testing.B) {
+		c := shape.Bus[*[128]byte]{Codec: codec.Value[*[128]byte]()}.Contender()
+		shape.Flood(b, c, arrays(), shape.Fleet{})
+	})
 	b.Run("String", func(b *testing.B) {
 		c := shape.Bus[string]{Codec: codec.String()}.Contender()
 		shape.Flood(b, c, strings128(), shape.Fleet{})
@@ -29,4 +34,15 @@ func BenchmarkPublishStalled(b *testing.B) {
 			shape.Overrun(b, dropping.Contender(), load, n)
 		})
 	}
+}
+
+// arrays is a load of pointers to 128 bytes.
+func arrays() *shape.Load[*[128]byte] {
+	return shape.NewLoad(1,
+		func(n uint64) *[128]byte {
+			a := new([128]byte)
+			binary.LittleEndian.PutUint64(a[:], n)
+			return a
+		},
+		func(a *[128]byte) uint64 { return binary.LittleEndian.Uint64(a[:]) })
 }

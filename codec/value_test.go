@@ -159,7 +159,7 @@ func noValue[T any](t *testing.T, name string, c pubsub.Codec[T]) {
 
 func TestSharesPayload(t *testing.T) {
 	shares := func(c any) bool {
-		s, ok := c.(interface{ SharesPayload() bool })
+		s, ok := c.(pubsub.PayloadSharer)
 		return ok && s.SharesPayload()
 	}
 	require.True(t, shares(codec.Bytes()))
