@@ -28,7 +28,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	if ok, err := flags.Parse(args); !ok {
 		return err
 	}
-	backend := memory.New()
+	backend := memory.New(memory.WithPage(1)) // so that positions are the same in every run
 	defer backend.Close()
 	return quickstart.Run(ctx, backend, cmp.Or(flags.Every, pause), stdout, stderr)
 }
