@@ -134,7 +134,7 @@ func (w *world) jsNext() (e event) {
 	}
 	e, err := w.js.take(w.ctx, func(e event) bool { return e.Topic == topic && e.Event != "lost" })
 	if err != nil {
-		w.fail(fmt.Errorf("JavaScript waits: %w", err))
+		w.fail(fmt.Errorf("in JavaScript: %w", err))
 	}
 	return e
 }
@@ -147,7 +147,7 @@ func (w *world) jsReceives(want pubsub.Payload, sequence uint64) {
 		got = binary(e.Bytes...)
 	}
 	if e.Event != "item" || !same(got, want) || e.Sequence != sequence {
-		w.fail(fmt.Errorf("JavaScript got %+v, want %v %q with number %d", e, want.Format, want.Data, sequence))
+		w.fail(fmt.Errorf("in JavaScript: got %+v, want %v %q with number %d", e, want.Format, want.Data, sequence))
 	}
 }
 
@@ -187,7 +187,7 @@ func (w *world) message(s subscription) (m pubsub.Message[pubsub.Payload]) {
 	e, err := next(w, s)
 	w.fail(err)
 	if e.Kind != pubsub.KindMessage {
-		w.fail(fmt.Errorf("Go got %+v, want a message", e))
+		w.fail(fmt.Errorf("in Go: got %+v, want a message", e))
 	}
 	return e.Message
 }
@@ -196,7 +196,7 @@ func (w *world) message(s subscription) (m pubsub.Message[pubsub.Payload]) {
 func (w *world) receives(s subscription, want pubsub.Payload, sequence uint64) {
 	m := w.message(s)
 	if !same(m.Value, want) || m.Position.Sequence != sequence {
-		w.fail(fmt.Errorf("Go got %+v, want %v %q with number %d", m, want.Format, want.Data, sequence))
+		w.fail(fmt.Errorf("in Go: got %+v, want %v %q with number %d", m, want.Format, want.Data, sequence))
 	}
 }
 
@@ -205,7 +205,7 @@ func (w *world) hole(s subscription) *pubsub.Discontinuity {
 	e, err := next(w, s)
 	w.fail(err)
 	if e.Kind != pubsub.KindDiscontinuity {
-		w.fail(fmt.Errorf("Go got %+v, want a discontinuity", e))
+		w.fail(fmt.Errorf("in Go: got %+v, want a discontinuity", e))
 		return &pubsub.Discontinuity{}
 	}
 	return e.Discontinuity
