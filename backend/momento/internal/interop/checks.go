@@ -66,6 +66,9 @@ func jsonBothWays(w *world) {
 	w.fail(err)
 	w.expect("in Go", e.Message.Value, quote{"IBM", 125.55})
 	w.fail(bus.Publish(w.ctx, topic, quote{"IBM", 126}))
+	e, err = next(w, s)
+	w.fail(err)
+	w.expect("in Go", e.Message.Value, quote{"IBM", 126})
 	w.jsReceives(text(`{"Symbol":"IBM","Price":125.55}`), 1)
 	w.jsReceives(text(`{"Symbol":"IBM","Price":126}`), 2)
 }
