@@ -28,6 +28,9 @@ var (
 		header: map[string]string{"WWW-Authenticate": `Bearer realm="publisher"`}}
 	unsupportedMediaType = &problem{status: http.StatusUnsupportedMediaType, Code: "unsupported_media_type", Message: "Send the header Content-Type: application/json, in UTF-8.",
 		header: map[string]string{"Accept-Post": "application/json"}}
+	compressed = &problem{status: http.StatusUnsupportedMediaType, Code: "unsupported_encoding", Message: "The body is compressed: send it plain, without Content-Encoding.",
+		header: map[string]string{"Accept-Encoding": "identity"}}
+	unknownHost = &problem{status: http.StatusForbidden, Code: "unknown_host", Message: "The service does not answer to the name in the header Host: start it with -hosts NAME."}
 )
 
 func badRequest(code, message string) *problem {
