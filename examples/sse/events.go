@@ -21,7 +21,7 @@ const (
 	writeTimeout = 10 * time.Second
 )
 
-// events answers GET /events/{topic} with the topic as Server-Sent Events:
+// events answers GET and HEAD of /events/{topic} with the topic as Server-Sent Events:
 //
 //	id: 1/42                     the position, which a viewer returns with
 //	data: {"symbol": ...}        a message
@@ -42,6 +42,10 @@ func events(feeds map[string]*feed) http.HandlerFunc {
 			http.Error(w, "no such topic", http.StatusNotFound)
 			return
 		}
+		if r.Method == http.MethodHead { // who asks for no events gets the answer's end at once
+			streamHeader(w.Header())
+			return
+		}
 		// r's context ends when the viewer leaves or the program ends.
 		sub, err := f.view(r.Context(), lastSeen(r))
 		if err != nil {
@@ -51,10 +55,7 @@ func events(feeds map[string]*feed) http.HandlerFunc {
 		}
 		defer sub.Close()
 
-		header := w.Header()
-		header.Set("Content-Type", "text/event-stream")
-		header.Set("Cache-Control", "no-store")
-		header.Set("X-Accel-Buffering", "no") // for nginx in front
+		streamHeader(w.Header())
 		v := viewer{w: w, conn: http.NewResponseController(w)}
 		// At different times, so that a restart does not bring all viewers
 		// back in the same moment.
@@ -64,6 +65,14 @@ func events(feeds map[string]*feed) http.HandlerFunc {
 			v.follow(sub.Events())
 		}
 	}
+}
+
+func streamHeader(h http.Header) {
+	h.Set("Content-Type", "text/event-stream")
+	// no-transform, since a proxy that compresses would hold events back until
+	// it has enough of them.
+	h.Set("Cache-Control", "no-store, no-transform")
+	h.Set("X-Accel-Buffering", "no") // for nginx in front
 }
 
 // lastSeen returns the position that the viewer has seen last, zero if it is
@@ -101,6 +110,7 @@ func (v *viewer) follow(events <-chan pubsub.Event[Quote]) {
 		select {
 		case e, ok := <-events:
 			if !ok {
+				_ = v.flush() // leaves the server time to write the answer's end
 				return
 			}
 			v.event(e)

@@ -1,8 +1,10 @@
 package main
 
 import (
+	"bufio"
 	"encoding/json"
 	"fmt"
+	"io"
 	"math"
 	"net/http"
 	"strings"
@@ -13,6 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/topicbus/pubsub"
+	"github.com/topicbus/pubsub/examples/internal/pipes"
 )
 
 func TestViewerSeesMessagesGapsAndStates(t *testing.T) {
@@ -20,7 +23,7 @@ func TestViewerSeesMessagesGapsAndStates(t *testing.T) {
 		s := open(t)
 		v := s.watch(t, "")
 		require.Equal(t, "text/event-stream", v.header.Get("Content-Type"))
-		require.Equal(t, "no-store", v.header.Get("Cache-Control"))
+		require.Equal(t, "no-store, no-transform", v.header.Get("Cache-Control"), "proxies that compress would hold events back")
 
 		s.publish(t, 2)
 		require.Equal(t, quote(1, 0), v.next(t))
@@ -233,10 +236,12 @@ func TestShutdownDoesNotWaitForViewers(t *testing.T) {
 			_, ok := v.read()
 			ended <- !ok
 		}()
+		time.Sleep(heartbeat - time.Second) // longer than the last write had time
 		start := time.Now()
 		require.NoError(t, s.stop())
 		require.Less(t, time.Since(start), 2*time.Second)
 		require.True(t, <-ended)
+		require.NoError(t, v.Err(), "the answer has its end")
 
 		s = open(t)
 		s.watch(t, "") // does not read any more
@@ -253,6 +258,100 @@ func TestLostTopicEndsTheProgram(t *testing.T) {
 		s.EndStreams(pubsub.ErrPermissionDenied)
 		synctest.Wait()
 		require.ErrorIs(t, s.stop(), pubsub.ErrPermissionDenied)
+	})
+}
+
+// Whatever a client does, it does not keep a connection for long, unless it is a
+// viewer.
+func TestNoConnectionIsHeld(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := open(t)
+		pipes.Hold(t, s.conns, 400, "/", "/app.js", "/nowhere", "/events/secrets")
+	})
+}
+
+// A request for events that has a body is no viewer's.
+func TestBodiesAreRefused(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := open(t)
+		for _, body := range []string{"Content-Length: 5\r\n\r\n", "Transfer-Encoding: chunked\r\n\r\n"} {
+			conn := s.conns.Dial()
+			defer conn.Close()
+			go func() { _, _ = io.WriteString(conn, "GET /events/quotes HTTP/1.1\r\nHost: localhost\r\n"+body) }()
+			start := time.Now()
+			answer, err := io.ReadAll(conn)
+			require.NoError(t, err)
+			require.True(t, strings.HasPrefix(string(answer), "HTTP/1.1 413 "), "%s", answer)
+			require.Less(t, time.Since(start), 15*time.Second)
+		}
+	})
+}
+
+func TestHeadIsAnswered(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := open(t)
+		get := s.get(t, "/events/quotes", "")
+		conn := s.conns.Dial()
+		go func() { _, _ = io.WriteString(conn, "HEAD /events/quotes HTTP/1.1\r\nHost: localhost\r\n\r\n") }()
+		start := time.Now()
+		res, err := http.ReadResponse(bufio.NewReader(conn), &http.Request{Method: http.MethodHead})
+		require.NoError(t, err)
+		require.Equal(t, http.StatusOK, res.StatusCode)
+		for _, name := range []string{"Content-Type", "Cache-Control", "X-Accel-Buffering"} {
+			require.Equal(t, get.header.Get(name), res.Header.Get(name), name)
+		}
+		require.Zero(t, time.Since(start))
+		// The connection goes on, so the answer had an end.
+		go func() {
+			_, _ = io.WriteString(conn, "GET /app.js HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+		}()
+		rest, err := io.ReadAll(conn)
+		require.NoError(t, err)
+		require.True(t, strings.HasPrefix(string(rest), "HTTP/1.1 200 "), "%.80s", rest)
+	})
+}
+
+// A page of somebody else whose name resolves to this machine is the same site
+// to a browser: it must not get the topics.
+func TestHosts(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := open(t)
+		for host, status := range map[string]int{
+			"evil.example:8080": 403, "localhost.evil.example": 403,
+			"localhost:8080": 200, "127.0.0.1:8080": 200, "[::1]:8080": 200, "quotes.example": 200,
+		} {
+			for _, path := range []string{"/", "/events/quotes"} {
+				r := s.request(t, "GET "+path+" HTTP/1.1\r\nHost: "+host+"\r\n\r\n")
+				require.Equal(t, status, r.status, host)
+				if status != http.StatusOK {
+					require.True(t, r.Scan())
+					require.Contains(t, r.Text(), "-hosts")
+					require.NotContains(t, r.Text(), "evil", "what the client sent is not repeated")
+				}
+				r.close()
+			}
+		}
+	})
+}
+
+// What went wrong is told in plain text: a browser that shows it runs nothing.
+func TestErrorsArePlain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := open(t)
+		for path, status := range map[string]int{
+			"/events/<script>": 404, "/<script>alert(1)</script>": 404, "/events/": 404, "/page": 404,
+		} {
+			r := s.get(t, path, "")
+			require.Equal(t, status, r.status, path)
+			require.Equal(t, "text/plain; charset=utf-8", r.header.Get("Content-Type"), path)
+			require.Equal(t, "nosniff", r.header.Get("X-Content-Type-Options"), path)
+			require.True(t, r.Scan())
+			require.NotContains(t, r.Text(), "script", "what the client sent is not repeated")
+			r.close()
+		}
+		r := s.request(t, "POST /events/quotes HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n")
+		require.Equal(t, http.StatusMethodNotAllowed, r.status)
+		require.Equal(t, "GET, HEAD", r.header.Get("Allow"))
 	})
 }
 

@@ -65,6 +65,7 @@ func TestFlags(t *testing.T) {
 		{"-cache quotes", "need -backend momento"},
 		{"-local", "need -backend momento"},
 		{"-topics ,", "names none"},
+		{"-hosts https://a.example", "not a host name"},
 		{"-every -1s", "negative"},
 		{"-nonsense", "not defined"},
 		{"stray", `unexpected argument "stray"`},
