@@ -129,6 +129,7 @@ func TestOrderAndDowntime(t *testing.T) {
 func get(t *testing.T, h http.Handler, target, accept string) *httptest.ResponseRecorder {
 	t.Helper()
 	r := httptest.NewRequest(http.MethodGet, target, nil)
+	r.Host = "localhost:6060"
 	if accept != "" {
 		r.Header.Set("Accept", accept)
 	}
@@ -252,13 +253,56 @@ func TestBadRequests(t *testing.T) {
 		require.Equal(t, http.StatusBadRequest, get(t, h, target, "").Code, target)
 	}
 	r := httptest.NewRecorder()
-	h.ServeHTTP(r, httptest.NewRequest(http.MethodPost, "/", nil))
+	h.ServeHTTP(r, httptest.NewRequest(http.MethodPost, "http://127.0.0.1/", nil))
 	require.Equal(t, http.StatusMethodNotAllowed, r.Code)
 	require.Equal(t, "GET, HEAD", r.Header().Get("Allow"))
 	require.PanicsWithValue(t, "pubsubdebug: bus 2 given to Handler is nil", func() {
 		pubsubdebug.Handler(pubsub.New(memory.New(), codec.String()), nil)
 	})
 	require.Panics(t, func() { pubsubdebug.Handler(pubsubdebug.Named("x", nil)) })
+}
+
+// A page of somebody else whose name resolves to this machine is the same site
+// to a browser, which would let it read everything.
+func TestHosts(t *testing.T) {
+	h := pubsubdebug.Handler(source{Topics: []pubsub.TopicStats{{Topic: "secret"}}})
+	ask := func(h http.Handler, host, target string) *httptest.ResponseRecorder {
+		r := httptest.NewRequest(http.MethodGet, target, nil)
+		r.Host = host
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, r)
+		return w
+	}
+	named := h.AllowHosts("debug.example.com").AllowHosts("Debug.Internal")
+	for _, c := range []struct {
+		host        string
+		plain, asks bool
+	}{
+		{"localhost:6060", true, true},
+		{"127.0.0.1:6060", true, true},
+		{"[::1]:6060", true, true},
+		{"10.0.0.7", true, true},
+		{"debug.example.com:6060", false, true},
+		{"debug.internal", false, true},
+		{"evil.example:6060", false, false},
+		{"localhost.evil.example", false, false},
+		{"debug.example.com.evil.example", false, false},
+	} {
+		for _, target := range []string{"/", "/?format=json", "/?format=xml"} {
+			for h, ok := range map[http.Handler]bool{h: c.plain, named: c.asks} {
+				w := ask(h, c.host, target)
+				require.Equal(t, !ok, w.Code == http.StatusForbidden, c.host)
+				if !ok {
+					require.NotContains(t, w.Body.String(), "secret")
+					require.NotContains(t, w.Body.String(), "evil")
+					require.Contains(t, w.Body.String(), "AllowHosts")
+				}
+			}
+		}
+	}
+	for _, wrong := range []string{"", "*", "https://debug.example.com", "a.example,b.example"} {
+		require.Panics(t, func() { h.AllowHosts(wrong) }, wrong)
+	}
 }
 
 func mustField(t *testing.T, raw []byte, name string) json.RawMessage {
