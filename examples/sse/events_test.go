@@ -15,6 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/topicbus/pubsub"
+	"github.com/topicbus/pubsub/backend/memory"
 	"github.com/topicbus/pubsub/examples/internal/pipes"
 )
 
@@ -88,6 +89,91 @@ func TestViewerResumes(t *testing.T) {
 		v = s.get(t, "/events/quotes?after=1%2F2", "1/9")
 		require.Equal(t, "state", v.next(t).kind)
 		require.Equal(t, quote(10, 9), v.next(t), "after a break that followed a reload")
+	})
+}
+
+// A connection that breaks before its first message costs nothing.
+func TestNewViewerIsToldItsPlace(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := open(t)
+		for i := range 3 { // at first the topic is empty
+			v := s.watch(t, "")
+			require.Equal(t, fmt.Sprintf("1/%d", 5*i), v.start)
+			v.close()
+			quiet := s.watch(t, v.start)
+			require.Equal(t, event{comment: true}, quiet.next(t), "nothing happened, so nothing is told")
+			quiet.close()
+			s.publish(t, 5)
+			back := s.watch(t, v.start)
+			for j := range 5 {
+				require.Equal(t, quote(5*i+j+1, j), back.next(t))
+			}
+			back.close()
+		}
+	})
+}
+
+// A position of an earlier process is one of another life of the topic, however
+// far this one has come: the viewer is told, and sees all that is new.
+func TestProcessIsRestarted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		before := openOver(t, memory.New())
+		v := before.watch(t, "")
+		fresh := v.start
+		before.publish(t, 300)
+		var last string
+		for range 300 {
+			last = v.next(t).id
+		}
+		require.NoError(t, before.stop())
+		require.NoError(t, before.Close())
+
+		time.Sleep(time.Second) // which no restart is quicker than
+		after := openOver(t, memory.New())
+		total := 0
+		for _, more := range []int{0, 10, 400} {
+			after.publish(t, more)
+			total += more
+			synctest.Wait()
+			for _, id := range []string{last, fresh} {
+				v := after.watch(t, id)
+				e := v.next(t)
+				require.Equal(t, "gap", e.kind, "after %d messages", total)
+				require.Contains(t, e.data, `"lost":0,"exact":false,"cause":"reset","after":"`+id)
+				after.publish(t, 1)
+				total++
+				for i := range total { // the buffer still has all of this process
+					e := v.next(t)
+					require.True(t, strings.HasSuffix(e.id, fmt.Sprintf("/%d", i+1)), "%v, not the message %d", e, i+1)
+				}
+				v.close()
+			}
+		}
+	})
+}
+
+// Two instances show the same topics, and a load balancer sends viewers to either.
+func TestTwoInstances(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		one := open(t)
+		two := openOver(t, one.Backend)
+		v := one.watch(t, "")
+		one.publish(t, 5)
+		require.Equal(t, quote(1, 0), v.next(t))
+		require.Equal(t, quote(2, 1), v.next(t))
+		v.close()
+		v = two.watch(t, "1/2") // the numbers are the backend's, so they are the same there
+		for i := 2; i < 5; i++ {
+			require.Equal(t, quote(i+1, i), v.next(t))
+		}
+
+		// An instance that started later has not what was before. It says so.
+		three := openOver(t, one.Backend)
+		v = three.watch(t, "1/2")
+		gap := v.next(t)
+		require.Equal(t, event{kind: "gap", data: `{"lost":0,"exact":false,"cause":"reconnect","after":"1/2"}`}, gap)
+		one.publish(t, 1)
+		require.Equal(t, quote(6, 0), v.next(t))
 	})
 }
 
@@ -217,7 +303,7 @@ func TestOutageIsBridged(t *testing.T) {
 		s.publish(t, 2) // others still reach the service
 
 		late := s.get(t, "/events/quotes", "")
-		require.Equal(t, event{kind: "state", data: `{"state":"reconnecting","attempt":1}`}, late.next(t),
+		require.Equal(t, event{id: "1/1", kind: "state", data: `{"state":"reconnecting","attempt":1}`}, late.next(t),
 			"who comes during an outage is told of it")
 
 		s.Reconnect()

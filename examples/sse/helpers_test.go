@@ -36,7 +36,12 @@ type site struct {
 
 // open starts the program. It is stopped with the test, which runs in a bubble.
 func open(t *testing.T) *site {
-	s := &site{Backend: memory.New(memory.WithPage(1), memory.WithHistory(10_000)), conns: pipes.Listen()}
+	return openOver(t, memory.New(memory.WithPage(1), memory.WithHistory(10_000)))
+}
+
+// openOver is open with a backend of the test's.
+func openOver(t *testing.T, backend *memory.Backend) *site {
+	s := &site{Backend: backend, conns: pipes.Listen()}
 	s.bus = pubsub.New(s.Backend, codec.JSON[Quote]())
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
@@ -76,6 +81,7 @@ type reader struct {
 	status int
 	header http.Header
 	close  func()
+	start  string // where it begins
 }
 
 // get sends a request and reads the answer's header. The rest is for the test
@@ -98,7 +104,7 @@ func (s *site) request(t *testing.T, text string) *reader {
 	require.NoError(t, err)
 	res, err := http.ReadResponse(bufio.NewReaderSize(conn, 16), nil)
 	require.NoError(t, err)
-	return &reader{bufio.NewScanner(res.Body), res.StatusCode, res.Header, func() { conn.Close() }}
+	return &reader{Scanner: bufio.NewScanner(res.Body), status: res.StatusCode, header: res.Header, close: func() { conn.Close() }}
 }
 
 // watch is get for the topic, up to the opening of the stream, whose events it
@@ -107,7 +113,10 @@ func (s *site) watch(t *testing.T, lastEventID string) *reader {
 	t.Helper()
 	r := s.get(t, "/events/quotes", lastEventID)
 	require.Equal(t, http.StatusOK, r.status)
-	require.Equal(t, event{kind: "state", data: `{"state":"connected"}`}, r.next(t))
+	e := r.next(t)
+	r.start, e.id = e.id, ""
+	require.Equal(t, event{kind: "state", data: `{"state":"connected"}`}, e)
+	require.Equal(t, lastEventID == "", r.start != "", "a new viewer is told where it begins, and no other")
 	return r
 }
 

@@ -41,7 +41,7 @@ func TestRun(t *testing.T) {
 			}
 			quote := func(r *reader) event {
 				for {
-					if e := r.next(t); e.id != "" {
+					if e := r.next(t); e.id != "" && e.kind == "" {
 						require.Contains(t, e.data, `"symbol":`)
 						return e
 					}

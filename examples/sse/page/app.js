@@ -7,7 +7,7 @@ const trendLength = 60, gapsShown = 5;
 
 // What was seen so far. A reload goes on from here, so that it costs nothing.
 const seen = restore() ?? {
-  position: "",      // of the newest message
+  position: "",      // of the newest message, at first of the one before it
   received: 0,
   missed: 0,         // at least
   uncounted: false,
@@ -46,7 +46,11 @@ function connect() {
   };
   source.onmessage = (e) => { message(JSON.parse(e.data), e.lastEventId); render(); };
   source.addEventListener("gap", (e) => { gap(JSON.parse(e.data)); render(); });
-  source.addEventListener("state", (e) => { upstream = JSON.parse(e.data).state; render(); });
+  source.addEventListener("state", (e) => {
+    upstream = JSON.parse(e.data).state;
+    seen.position ||= e.lastEventId; // where a new page begins, for a reload before the first message
+    render();
+  });
 }
 
 function message(quote, position) {
