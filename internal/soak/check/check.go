@@ -8,9 +8,16 @@ import (
 	"strings"
 )
 
-// Direct, as a flag of a subscription, says that nothing stands between
-// publisher and subscriber: what was accepted is there.
-const Direct = "direct"
+// Flags of a subscription, joined by commas; "-" is none.
+const (
+	// Direct: nothing stands between publisher and subscriber, so what was
+	// accepted is there.
+	Direct = "direct"
+	// Resumed: it was asked to begin behind its position. Others only say where
+	// they began, and a hole that was reported before their time is none of
+	// theirs.
+	Resumed = "resumed"
+)
 
 // Tally counts what was checked.
 type Tally struct {
@@ -213,7 +220,8 @@ func (c *Checker) checkSteps(s *subscription) {
 	seen := make(map[id]bool)
 	var h, total hole
 	var missing uint64
-	paged := false // the page changed, so that nobody can count
+	paged := false // nobody can count over all, since the page changed
+	first := true
 	for _, st := range s.steps {
 		if st.gap {
 			c.tally.Gaps++
@@ -260,6 +268,11 @@ func (c *Checker) checkSteps(s *subscription) {
 		case at == (position{}): // the first one: see checkStart
 		case !at.before(st.at):
 			c.violated(s, "order", "%v at %v after %v", st.id, st.at, at)
+		case first && !s.resumed():
+			if at.page == st.at.page && h.lost > st.at.seq-at.seq-1 {
+				c.violated(s, "holes", "%d reported lost between %v and %v", h.lost, at, st.at)
+			}
+			paged = true
 		case at.page == st.at.page:
 			n := st.at.seq - at.seq - 1
 			missing += n
@@ -272,7 +285,7 @@ func (c *Checker) checkSteps(s *subscription) {
 				c.violated(s, "holes", "the page changes from %v to %v, and nothing was reported", at, st.at)
 			}
 		}
-		at, h = st.at, hole{}
+		at, h, first = st.at, hole{}, false
 	}
 	// C hands messages and gaps out in two ways, so only the sums can be compared.
 	// Gaps behind the last message belong to nothing that was received.
@@ -306,7 +319,7 @@ func (c *Checker) checkSource(s *subscription, st step) {
 
 // checkStart looks at what a subscription began with.
 func (c *Checker) checkStart(s *subscription, places []place) {
-	if s.after != (position{}) || len(s.steps) == 0 || s.steps[0].gap || s.steps[0].at == (position{}) {
+	if s.resumed() || len(s.steps) == 0 || s.steps[0].gap || s.steps[0].at == (position{}) {
 		return // checkSteps has looked, or losses were reported, or nobody can tell
 	}
 	first := s.steps[0].at
@@ -320,6 +333,9 @@ func (c *Checker) checkStart(s *subscription, places []place) {
 		return +1
 	})
 	for _, p := range slices.Backward(places[:i]) {
+		if !s.after.before(p.at) {
+			return
+		}
 		begun := c.publishes[s.topic][p.id].begin
 		if begun > s.begin {
 			c.violated(s, "start", "began with %v, and %v at %v, published %d µs after Subscribe had returned, is missing", first, p.id, p.at, (begun-s.begin)/1000)
@@ -343,7 +359,7 @@ func (c *Checker) checkEnd(s *subscription) {
 	case "failed":
 		c.violated(s, "end", "ended by itself: %s", s.err)
 	case "drained":
-		if s.err == "" && s.flags == Direct {
+		if s.err == "" && s.has(Direct) {
 			c.checkDrained(s)
 		}
 	}

@@ -16,9 +16,9 @@
 // service numbers its messages without a hole. The lines of one subscription are
 // in the order in which things happened to it.
 //
-// Of an end, delivered and lost are what the library's own counters say of the
-// subscription, dropped what was thrown away unread, or "-" where it does not
-// say. The err is quoted.
+// A subscription begins behind the position after, "-" if it is not known. Of an
+// end, delivered, lost and dropped (thrown away unread) are what the library's own
+// counters say of the subscription. The err is quoted.
 //
 // The rules:
 //

@@ -2,6 +2,7 @@ package check
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -75,6 +76,11 @@ type subscription struct {
 	dropped         string
 	err             string
 }
+
+func (s *subscription) has(flag string) bool {
+	return slices.Contains(strings.Split(s.flags, ","), flag)
+}
+func (s *subscription) resumed() bool { return s.has(Resumed) }
 
 // fields reads the fields of a line. What is not as it must be makes err.
 type fields struct {

@@ -151,8 +151,9 @@ func (d *driver) runRound(ctx context.Context, address string) error {
 	rounds := plan(d.r, number, len(d.nodes), d.topics, d.round, d.rate)
 	for i, p := range d.nodes {
 		rd := rounds[i]
+		rd.Flag = "-"
 		if d.service == nil {
-			rd.Faults, rd.Flagged = true, check.Direct
+			rd.Faults, rd.Flag = true, check.Direct
 		}
 		p.subs = rd.Subs
 		st.waiting[p], st.reading[p] = true, true
@@ -338,7 +339,7 @@ func (d *driver) killOne(st *roundState, address string) error {
 	d.nodes[i] = p
 	p.subs = heirs(old.subs, p.generation, st.checker.Last, func(name string) bool { return st.began[name] })
 	st.waiting[p], st.reading[p] = true, true
-	d.send(st, p, order{Round: &round{Number: uint64(d.rounds + 1), Topics: d.topics, Subs: p.subs}})
+	d.send(st, p, order{Round: &round{Number: uint64(d.rounds + 1), Flag: "-", Topics: d.topics, Subs: p.subs}})
 	return nil
 }
 

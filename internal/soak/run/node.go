@@ -265,7 +265,7 @@ func (n *node) subscribe(w *work, s subscriber) {
 	rd := &reading{node: n, subscriber: s, finBase: w.finBase()}
 	ctx, cancel := context.WithCancel(w.ctx)
 	defer cancel()
-	sub, err := n.open(ctx, rd, w.Flagged)
+	sub, err := n.open(ctx, rd, w.Flag)
 	if err != nil {
 		if ctx.Err() == nil {
 			n.sayNow("#error %s does not come to subscribe: %v", s.Name, err)

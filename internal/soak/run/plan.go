@@ -18,14 +18,14 @@ type order struct {
 
 // round is a node's part in a round.
 type round struct {
-	Number  uint64
-	Seed    uint64
-	Topics  []string
-	Length  time.Duration
-	Pubs    []publisher
-	Subs    []subscriber
-	Faults  bool   // make faults of your own
-	Flagged string // the flag of subscriptions, for the checker
+	Number uint64
+	Seed   uint64
+	Topics []string
+	Length time.Duration
+	Pubs   []publisher
+	Subs   []subscriber
+	Faults bool   // make faults of your own
+	Flag   string // of its subscriptions, for the checker
 }
 
 // publisher publishes to a topic for a whole round.
@@ -39,7 +39,7 @@ type publisher struct {
 // subscriber reads a topic.
 type subscriber struct {
 	Name, Topic string
-	Form        string // "all", "next", "c" or "events"
+	Form        string // "all", "messages", "next", "c" or "events"
 	Policy      string // "drop", "block" or "fail"
 	Private     bool
 	Shared      bool
@@ -57,7 +57,7 @@ const (
 	serviceName   = "service"
 )
 
-var forms = []string{"all", "next", "c", "events"}
+var forms = []string{"all", "messages", "next", "c", "events"}
 
 // pick draws one of a list.
 func pick[T any](r *rand.Rand, list ...T) T { return list[r.IntN(len(list))] }

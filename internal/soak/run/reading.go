@@ -3,11 +3,11 @@ package run
 import (
 	"context"
 	"errors"
-	"fmt"
 	"strconv"
 	"time"
 
 	"github.com/topicbus/pubsub"
+	"github.com/topicbus/pubsub/internal/soak/check"
 )
 
 // reading reads one subscription in one of the ways there are.
@@ -20,8 +20,8 @@ type reading struct {
 
 // open subscribes, again while the service cannot be reached.
 func (n *node) open(ctx context.Context, rd *reading, flag string) (*pubsub.Subscription[load], error) {
-	opts := []pubsub.SubscribeOption{pubsub.OnDiscontinuity(func(d *pubsub.Discontinuity) {
-		if rd.Form == "c" { // the others are handed it
+	opts := []pubsub.SubscribeOption{pubsub.Named(rd.Name), pubsub.OnDiscontinuity(func(d *pubsub.Discontinuity) {
+		if rd.Form == "c" || rd.Form == "messages" { // the others are handed it
 			rd.gap(d)
 		}
 	})}
@@ -48,7 +48,13 @@ func (n *node) open(ctx context.Context, rd *reading, flag string) (*pubsub.Subs
 	for tries := 0; ; tries++ {
 		sub, err := n.bus.Subscribe(ctx, rd.Topic, opts...)
 		if err == nil {
-			n.say("S %s %s %s %v %d %s", rd.Name, rd.Topic, rd.Form, after, time.Now().UnixNano(), orDash(flag))
+			flags := flag
+			if rd.After != "" {
+				flags += "," + check.Resumed
+			} else {
+				after = sub.Start()
+			}
+			n.say("S %s %s %s %v %d %s", rd.Name, rd.Topic, rd.Form, after, time.Now().UnixNano(), flags)
 			return sub, nil
 		}
 		passing := errors.Is(err, pubsub.ErrUnavailable) || errors.Is(err, pubsub.ErrLimitExceeded) || errors.Is(err, context.DeadlineExceeded)
@@ -63,13 +69,6 @@ func (n *node) open(ctx context.Context, rd *reading, flag string) (*pubsub.Subs
 	}
 }
 
-func orDash(flag string) string {
-	if flag == "" {
-		return "-"
-	}
-	return flag
-}
-
 // read reads until the topic's last message, which it reports, or the end.
 func (rd *reading) read(sub *pubsub.Subscription[load]) (fin bool) {
 	switch rd.Form {
@@ -79,6 +78,12 @@ func (rd *reading) read(sub *pubsub.Subscription[load]) (fin bool) {
 			if errors.As(err, &d) {
 				rd.gap(d)
 			} else if err == nil && rd.message(m) {
+				return true
+			}
+		}
+	case "messages":
+		for m := range sub.Messages() {
+			if rd.message(m) {
 				return true
 			}
 		}
@@ -135,8 +140,5 @@ func (rd *reading) record(sub *pubsub.Subscription[load], e ending) {
 	if e.err != nil {
 		text = e.err.Error()
 	}
-	rd.say("E %s %s %d %d %d %s %s", rd.Name, e.how, e.at.UnixNano(), st.Delivered, st.Lost.Total(), dropped(st), strconv.Quote(text))
+	rd.say("E %s %s %d %d %d %d %s", rd.Name, e.how, e.at.UnixNano(), st.Delivered, st.Lost.Total(), st.Dropped, strconv.Quote(text))
 }
-
-// dropped is what the library says that an end threw away.
-func dropped(pubsub.SubscriptionStats) string { return fmt.Sprint("-") }
