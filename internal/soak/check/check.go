@@ -65,10 +65,10 @@ func New(last string) *Checker {
 func (c *Checker) Add(line string) error {
 	f := &fields{list: strings.SplitN(line, " ", 8)}
 	switch kind := f.text(); kind {
-	case "P":
+	case "P", "O":
 		topic := f.text()
 		m := id{f.text(), f.number()}
-		p := publish{f.text(), f.number(), f.time(), f.time()}
+		p := publish{f.text(), f.number(), f.time(), f.time(), kind == "O"}
 		if c.publishes[topic] == nil {
 			c.publishes[topic] = make(map[id]publish)
 		}
@@ -141,10 +141,11 @@ func (c *Checker) Finish() ([]string, Tally) {
 	places := c.places()
 	for _, topic := range slices.Sorted(maps.Keys(c.publishes)) {
 		for _, p := range c.publishes[topic] {
-			switch p.outcome {
-			case "ok":
+			switch {
+			case p.old:
+			case p.outcome == "ok":
 				c.tally.Accepted++
-			case "no":
+			case p.outcome == "no":
 				c.tally.Refused++
 			default:
 				c.tally.Unknown++

@@ -4,14 +4,15 @@
 //
 // One line is one thing that happened, its fields separated by blanks:
 //
-//	P topic publisher n outcome checksum begin end  a publish returned
-//	S sub topic form after time flags               a subscription exists
-//	M sub publisher n position checksum             it was handed a message
-//	G sub cause lost exact after resume             it was told of missing messages
-//	E sub how time delivered lost dropped err       it ended
+//	P topic publisher n outcome sum begin end   a publish returned
+//	O topic publisher n outcome sum begin end   the same, in an earlier round
+//	S sub topic form after time flags           a subscription exists
+//	M sub publisher n position sum              it was handed a message
+//	G sub cause lost exact after resume         it was told of missing messages
+//	E sub how time delivered lost dropped err   it ended
 //
 // Publishers number their messages from 1, and do not publish one twice. An
-// outcome is "ok", "no" (not accepted) or "unknown". Times are in nanoseconds of
+// sum is a checksum of the content. An outcome is "ok", "no" (not accepted) or "unknown". Times are in nanoseconds of
 // one clock. Positions are "page/sequence", or "-" for none; within a page the
 // service numbers its messages without a hole. The lines of one subscription are
 // in the order in which things happened to it.

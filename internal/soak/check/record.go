@@ -41,11 +41,12 @@ type id struct {
 
 func (i id) String() string { return fmt.Sprintf("%s#%d", i.publisher, i.n) }
 
-// publish is a P line.
+// publish is a P or an O line.
 type publish struct {
 	outcome    string
 	sum        uint64
 	begin, end int64
+	old        bool // of an earlier round, when it was counted
 }
 
 // step is an M or a G line.

@@ -23,6 +23,10 @@ const nodes = 5
 // ripe is how long the last message of a topic may take to reach everybody.
 const ripe = 90 * time.Second
 
+// remembered is how many publishes of a topic are remembered for the rounds that
+// follow, more than an engine keeps messages.
+const remembered = 1000
+
 // driver runs the rounds of one engine.
 type driver struct {
 	config
@@ -36,7 +40,7 @@ type driver struct {
 	nodes  []*process
 	ending map[*process]bool // on purpose
 	ended  map[*process]bool
-	fins   []string // P lines of the last messages of the round before
+	past   map[string][]string // P lines of earlier rounds, by topic, the newest last
 
 	result
 }
@@ -55,7 +59,7 @@ type result struct {
 }
 
 func runEngine(ctx context.Context, e engine.Engine, c config, length time.Duration, out io.Writer) (res result, err error) {
-	d := &driver{config: c, engine: e, out: out, r: rand.New(rand.NewPCG(c.seed, uint64(len(e.Name)))), lines: make(chan line, 4096), ending: make(map[*process]bool), ended: make(map[*process]bool)}
+	d := &driver{config: c, engine: e, out: out, r: rand.New(rand.NewPCG(c.seed, uint64(len(e.Name)))), lines: make(chan line, 4096), past: make(map[string][]string), ending: make(map[*process]bool), ended: make(map[*process]bool)}
 	d.result = result{engine: e.Name, faults: make(map[string]int)}
 	begun := time.Now()
 	for i := range c.topics {
@@ -144,10 +148,11 @@ func (d *driver) runRound(ctx context.Context, address string) error {
 	number := d.rounds + 1
 	st := &roundState{checker: check.New(lastPublisher), began: make(map[string]bool),
 		waiting: make(map[*process]bool), reading: make(map[*process]bool), idle: make(map[*process]bool)}
-	for _, l := range d.fins {
-		d.record(st, l)
+	for _, topic := range d.topics {
+		for _, l := range d.past[topic] {
+			d.record(st, "O"+strings.TrimPrefix(l, "P"))
+		}
 	}
-	d.fins = nil
 	rounds := plan(d.r, number, len(d.nodes), d.topics, d.round, d.rate)
 	for i, p := range d.nodes {
 		rd := rounds[i]
@@ -226,6 +231,9 @@ func (d *driver) runRound(ctx context.Context, address string) error {
 		}
 	}
 	d.finish(st, number)
+	for topic, lines := range d.past {
+		d.past[topic] = slices.Clone(lines[max(0, len(lines)-remembered):])
+	}
 	if st.abandoned {
 		return errors.New("the soak cannot go on")
 	}
@@ -303,8 +311,8 @@ func (d *driver) record(st *roundState, text string) {
 	switch {
 	case f[0] == "S":
 		st.began[f[1]] = true
-	case f[0] == "P" && f[2] == lastPublisher:
-		d.fins = append(d.fins, text)
+	case f[0] == "P":
+		d.past[f[1]] = append(d.past[f[1]], text)
 	}
 }
 
@@ -337,7 +345,7 @@ func (d *driver) killOne(st *roundState, address string) error {
 		return err
 	}
 	d.nodes[i] = p
-	p.subs = heirs(old.subs, p.generation, st.checker.Last, func(name string) bool { return st.began[name] })
+	p.subs = heirs(d.r, old.subs, p.generation, st.checker.Last, func(name string) bool { return st.began[name] })
 	st.waiting[p], st.reading[p] = true, true
 	d.send(st, p, order{Round: &round{Number: uint64(d.rounds + 1), Flag: "-", Topics: d.topics, Subs: p.subs}})
 	return nil

@@ -179,11 +179,25 @@ func (n *node) report() {
 // publish publishes until the round's length has passed.
 func (n *node) publish(w *work, p publisher, r *rand.Rand) {
 	until := time.Now().Add(w.Length)
+	topic := n.bus.Topic(p.Topic)
 	for i := uint64(1); time.Now().Before(until) && w.ctx.Err() == nil; {
 		batch := 1 + r.IntN(p.Batch)
-		for range batch {
-			n.publishOne(w.ctx, p.Topic, newLoad(r, p.Name, i), p.Patience)
+		loads := make([]load, batch)
+		for j := range loads {
+			loads[j] = newLoad(r, p.Name, i)
 			i++
+		}
+		switch p.Way {
+		case "all":
+			n.publishAll(w.ctx, topic, loads, p.Patience)
+		case "handle":
+			for _, l := range loads {
+				n.publishOne(w.ctx, p.Topic, l, p.Patience, topic.Publish)
+			}
+		default:
+			for _, l := range loads {
+				n.publishOne(w.ctx, p.Topic, l, p.Patience, n.byName(p.Topic))
+			}
 		}
 		select {
 		case <-time.After(time.Duration(float64(batch) * r.ExpFloat64() * float64(p.Every))):
@@ -193,13 +207,41 @@ func (n *node) publish(w *work, p publisher, r *rand.Rand) {
 }
 
 // publishOne publishes a message and records what became of it.
-func (n *node) publishOne(ctx context.Context, topic string, l load, patience time.Duration) error {
+func (n *node) publishOne(ctx context.Context, topic string, l load, patience time.Duration, publish func(context.Context, load) error) error {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	begin := time.Now().UnixNano()
-	err := n.bus.Publish(ctx, topic, l)
-	n.say("P %s %s %d %s %d %d %d", topic, l.Publisher, l.N, outcome(err), l.sum(), begin, time.Now().UnixNano())
+	err := publish(ctx, l)
+	n.published(topic, l, outcome(err), begin)
 	return err
+}
+
+func (n *node) published(topic string, l load, outcome string, begin int64) {
+	n.say("P %s %s %d %s %d %d %d", topic, l.Publisher, l.N, outcome, l.sum(), begin, time.Now().UnixNano())
+}
+
+func (n *node) byName(topic string) func(context.Context, load) error {
+	return func(ctx context.Context, l load) error { return n.bus.Publish(ctx, topic, l) }
+}
+
+// publishAll publishes messages as a batch.
+func (n *node) publishAll(ctx context.Context, topic *pubsub.Topic[load], loads []load, patience time.Duration) {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	begin := time.Now().UnixNano()
+	accepted, err := topic.PublishAll(ctx, loads)
+	for i, l := range loads {
+		became := "ok"
+		if i == accepted {
+			became = outcome(err)
+		} else if i > accepted { // those behind were not sent, unless nobody knows
+			became = "no"
+			if pubsub.OutcomeOf(err) == pubsub.OutcomeUnknown {
+				became = "unknown"
+			}
+		}
+		n.published(topic.Name(), l, became, begin)
+	}
 }
 
 func outcome(err error) string {
@@ -218,7 +260,7 @@ func (n *node) fin(w *work, topic string) {
 	for {
 		w.fins[topic]++
 		l := load{Publisher: lastPublisher, N: w.finBase() + w.fins[topic]}
-		if err := n.publishOne(context.Background(), topic, l, 5*time.Second); err == nil {
+		if err := n.publishOne(context.Background(), topic, l, 5*time.Second, n.byName(topic)); err == nil {
 			break
 		}
 		time.Sleep(50 * time.Millisecond)

@@ -33,6 +33,7 @@ type publisher struct {
 	Name, Topic string
 	Every       time.Duration // on average
 	Batch       int           // up to so many at once, then a pause
+	Way         string        // "name", "handle" or "all"
 	Patience    time.Duration // of a publish
 }
 
@@ -43,6 +44,8 @@ type subscriber struct {
 	Policy      string // "drop", "block" or "fail"
 	Private     bool
 	Shared      bool
+	Eventually  bool
+	Begin       string        // "", "oldest" or "last"
 	After       string        // a position to resume after, or ""
 	Pause       time.Duration // after each Stride messages
 	Stride      int
@@ -89,7 +92,7 @@ func plan(r *rand.Rand, number int, nodes int, topics []string, length time.Dura
 			rd := publishing[(ti+i)%len(publishing)]
 			batch := pick(r, 1, 1, 20, 400)
 			rd.Pubs = append(rd.Pubs, publisher{
-				Name: fmt.Sprintf("r%d.t%d.p%d", number, ti, i), Topic: topic, Batch: batch,
+				Name: fmt.Sprintf("r%d.t%d.p%d", number, ti, i), Topic: topic, Batch: batch, Way: pick(r, "name", "handle", "all"),
 				Every:    time.Duration(float64(time.Second) * float64(n) / rate),
 				Patience: pick(r, 300*time.Millisecond, time.Second, 5*time.Second),
 			})
@@ -99,7 +102,8 @@ func plan(r *rand.Rand, number int, nodes int, topics []string, length time.Dura
 	for ni, rd := range subscribing {
 		for ti, topic := range topics {
 			for i := range 1 + r.IntN(3) {
-				s := subscriber{Name: fmt.Sprintf("r%d.n%d.t%d.s%d", number, ni, ti, i), Topic: topic, Form: pick(r, forms...), Policy: "drop", Private: r.IntN(5) == 0}
+				s := subscriber{Name: fmt.Sprintf("r%d.n%d.t%d.s%d", number, ni, ti, i), Topic: topic, Form: pick(r, forms...), Policy: "drop", Private: r.IntN(5) == 0,
+					Begin: pick(r, "", "", "", "oldest", "last"), Eventually: r.IntN(5) == 0}
 				if block && r.IntN(4) == 0 {
 					s.Policy = "block"
 				} else if r.IntN(10) == 0 {
@@ -118,7 +122,7 @@ func plan(r *rand.Rand, number int, nodes int, topics []string, length time.Dura
 				from := between(r, 0, length)
 				rd.Subs = append(rd.Subs, subscriber{
 					Name: fmt.Sprintf("r%d.n%d.t%d.v%d", number, ni, ti, i), Topic: topic, Form: pick(r, forms...), Policy: "drop", Private: r.IntN(5) == 0,
-					From: from, Life: between(r, time.Millisecond, length/3), End: pick(r, "close", "drain", "ctx"),
+					Begin: pick(r, "", "", "", "oldest", "last"), Eventually: r.IntN(5) == 0, From: from, Life: between(r, time.Millisecond, length/3), End: pick(r, "close", "drain", "ctx"),
 				})
 			}
 		}
@@ -128,7 +132,7 @@ func plan(r *rand.Rand, number int, nodes int, topics []string, length time.Dura
 
 // heirs are the subscriptions with which a node that was killed goes on: each
 // where the one before was.
-func heirs(subs []subscriber, generation int, last func(name string) string, began func(name string) bool) []subscriber {
+func heirs(r *rand.Rand, subs []subscriber, generation int, last func(name string) string, began func(name string) bool) []subscriber {
 	var next []subscriber
 	for _, s := range subs {
 		if s.Life > 0 || s.Policy == "fail" {
@@ -136,10 +140,11 @@ func heirs(subs []subscriber, generation int, last func(name string) string, beg
 		}
 		s.From = 0
 		if began(s.Name) {
-			s.After = last(s.Name)
+			s.After, s.Begin = last(s.Name), ""
+			s.Shared = !s.Private && r.IntN(3) == 0
 		}
 		if s.After == "-" { // nothing was received, and it did not say where it began
-			s.After = ""
+			s.After, s.Shared = "", false
 		}
 		s.Name = fmt.Sprintf("%s.g%d", s.Name, generation)
 		next = append(next, s)

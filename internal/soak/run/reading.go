@@ -34,6 +34,15 @@ func (n *node) open(ctx context.Context, rd *reading, flag string) (*pubsub.Subs
 	if rd.Private {
 		opts = append(opts, pubsub.Private())
 	}
+	if rd.Eventually {
+		opts = append(opts, pubsub.Eventually())
+	}
+	switch rd.Begin {
+	case "oldest":
+		opts = append(opts, pubsub.FromOldest())
+	case "last":
+		opts = append(opts, pubsub.FromLast(20))
+	}
 	if rd.Shared {
 		opts = append(opts, pubsub.Shared())
 	}

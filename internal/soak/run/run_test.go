@@ -140,12 +140,12 @@ func TestPlan(t *testing.T) {
 }
 
 func TestHeirsGoOnWhereTheOthersWere(t *testing.T) {
-	subs := []subscriber{{Name: "began"}, {Name: "received nothing"}, {Name: "did not begin", From: time.Second}, {Name: "visitor", Life: 1}, {Name: "fails", Policy: "fail"}}
+	subs := []subscriber{{Name: "began", Private: true, Begin: "oldest"}, {Name: "received nothing"}, {Name: "did not begin", From: time.Second}, {Name: "visitor", Life: 1}, {Name: "fails", Policy: "fail"}}
 	last := func(name string) string {
 		return map[string]string{"began": "1/7", "received nothing": "-"}[name]
 	}
-	require.Equal(t, []subscriber{{Name: "began.g1", After: "1/7"}, {Name: "received nothing.g1"}, {Name: "did not begin.g1"}},
-		heirs(subs, 1, last, func(name string) bool { return name != "did not begin" }))
+	require.Equal(t, []subscriber{{Name: "began.g1", Private: true, After: "1/7"}, {Name: "received nothing.g1"}, {Name: "did not begin.g1"}},
+		heirs(rand.New(rand.NewPCG(1, 1)), subs, 1, last, func(name string) bool { return name != "did not begin" }))
 }
 
 func TestGrowthIsFound(t *testing.T) {
