@@ -8,7 +8,7 @@ import (
 	"strings"
 )
 
-// Flags of a subscription, joined by commas; "-" is none.
+// Flags of a subscription, joined by commas. Others mean nothing to the checker.
 const (
 	// Direct: nothing stands between publisher and subscriber, so what was
 	// accepted is there.
@@ -163,7 +163,7 @@ func (c *Checker) Finish() ([]string, Tally) {
 }
 
 func (c *Checker) violated(s *subscription, rule, format string, args ...any) {
-	c.violations = append(c.violations, fmt.Sprintf("%s: %s (%s of %s): %s", rule, s.name, s.form, s.topic, fmt.Sprintf(format, args...)))
+	c.violations = append(c.violations, fmt.Sprintf("%s: %s (%s of %s, %s): %s", rule, s.name, s.form, s.topic, s.flags, fmt.Sprintf(format, args...)))
 }
 
 // place is a message whose position somebody saw.

@@ -111,7 +111,7 @@ func plan(r *rand.Rand, number int, nodes int, topics []string, length time.Dura
 				}
 				if r.IntN(3) == 0 { // slower than what comes
 					s.Stride = 1 + r.IntN(100)
-					s.Pause = between(r, time.Millisecond, 50*time.Millisecond)
+					s.Pause = min(between(r, time.Millisecond, 50*time.Millisecond), time.Duration(s.Stride)*8*time.Millisecond)
 					if s.Policy == "block" {
 						s.Stride, s.Pause = 100, time.Millisecond
 					}

@@ -3,7 +3,9 @@ package run
 import (
 	"context"
 	"errors"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/topicbus/pubsub"
@@ -57,7 +59,7 @@ func (n *node) open(ctx context.Context, rd *reading, flag string) (*pubsub.Subs
 	for tries := 0; ; tries++ {
 		sub, err := n.bus.Subscribe(ctx, rd.Topic, opts...)
 		if err == nil {
-			flags := flag
+			flags := strings.Join([]string{flag, rd.options()}, ",")
 			if rd.After != "" {
 				flags += "," + check.Resumed
 			} else {
@@ -76,6 +78,18 @@ func (n *node) open(ctx context.Context, rd *reading, flag string) (*pubsub.Subs
 			return nil, ctx.Err()
 		}
 	}
+}
+
+// options describes the subscription, for whoever looks at a violation.
+func (s *subscriber) options() string {
+	list := []string{s.Policy}
+	for name, is := range map[string]bool{"private": s.Private, "shared": s.Shared, "eventually": s.Eventually, s.Begin: s.Begin != ""} {
+		if is {
+			list = append(list, name)
+		}
+	}
+	slices.Sort(list)
+	return strings.Join(list, ",")
 }
 
 // read reads until the topic's last message, which it reports, or the end.

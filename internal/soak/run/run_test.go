@@ -29,7 +29,7 @@ func TestMain(m *testing.M) {
 }
 
 // broken is an engine that breaks the promise: of the messages that a stream
-// delivers, the fiftieth is left out or comes twice.
+// delivers, each fiftieth is left out or comes twice.
 func broken(how string) engine.Engine {
 	return engine.Engine{Name: how, Open: func(string, time.Duration, *slog.Logger) (engine.Backend, error) {
 		return brokenBackend{memory.New(), how}, nil
@@ -60,7 +60,7 @@ type brokenStream struct {
 
 func (s *brokenStream) Receive(deliver func(context.Context, pubsub.Frame) error) error {
 	return s.Stream.Receive(func(ctx context.Context, f pubsub.Frame) error {
-		if f.Kind == pubsub.KindMessage && s.n.Add(1) == 50 {
+		if f.Kind == pubsub.KindMessage && s.n.Add(1)%50 == 0 {
 			if s.how == "loses" {
 				return nil
 			}
