@@ -199,8 +199,9 @@ func (n *node) publish(w *work, p publisher, r *rand.Rand) {
 				n.publishOne(w.ctx, p.Topic, l, p.Patience, n.byName(p.Topic))
 			}
 		}
+		pause := time.Duration(float64(batch) * r.ExpFloat64() * float64(p.Every))
 		select {
-		case <-time.After(time.Duration(float64(batch) * r.ExpFloat64() * float64(p.Every))):
+		case <-time.After(min(pause, time.Until(until))):
 		case <-w.ctx.Done():
 		}
 	}
