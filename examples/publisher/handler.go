@@ -81,7 +81,7 @@ func (h *handler) publish(w http.ResponseWriter, r *http.Request) (request, *pro
 	ctx, cancel := context.WithTimeout(r.Context(), publishTimeout)
 	defer cancel()
 	if err := h.bus.Publish(ctx, req.topic, req.value); err != nil {
-		return req, publishProblem(err)
+		return req, publishProblem(err) // nil if it was accepted all the same
 	}
 	return req, nil
 }

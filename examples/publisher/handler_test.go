@@ -260,7 +260,9 @@ func TestBackendFails(t *testing.T) {
 			s := newService(t, config{})
 			s.FailPublishes(1, fmt.Errorf("node 7 says: %w", c.err))
 			w := s.do(t, hello, nil)
-			requireProblem(t, w, c.status, c.code)
+			message := requireProblem(t, w, c.status, c.code)
+			require.Contains(t, message, "The message was not published.")
+			require.Contains(t, w.Body.String(), `"published":"no"`)
 			require.Equal(t, c.retryAfter, w.Header().Get("Retry-After"))
 			require.NotContains(t, w.Body.String(), "node 7", "clients need not know what is behind the service")
 			require.Contains(t, s.log.String(), "node 7 says: "+c.err.Error(), "operators must know")
@@ -269,6 +271,22 @@ func TestBackendFails(t *testing.T) {
 			require.Equal(t, http.StatusAccepted, s.do(t, hello, nil).Code, "afterwards it works")
 		})
 	}
+}
+
+// A client that tries again must know whether it may publish twice.
+func TestOutcomeIsTold(t *testing.T) {
+	s := newService(t, config{})
+	s.FailPublishes(1, pubsub.WithOutcome(pubsub.ErrUnavailable, pubsub.OutcomeUnknown))
+	w := s.do(t, hello, nil)
+	require.Contains(t, requireProblem(t, w, 503, "unavailable"), "may have been published")
+	require.Contains(t, w.Body.String(), `"published":"unknown"`)
+
+	s.FailPublishes(1, pubsub.WithOutcome(pubsub.ErrUnavailable, pubsub.Accepted))
+	require.Equal(t, http.StatusAccepted, s.do(t, hello, nil).Code)
+
+	w = s.do(t, `{}`, nil)
+	requireProblem(t, w, 400, "missing_field")
+	require.NotContains(t, w.Body.String(), "published", "nobody has tried")
 }
 
 func TestBackendHangs(t *testing.T) {
