@@ -1,5 +1,9 @@
-// Package engine has the engines that a soak can run over. Engines that need
-// another module implement [Engine] there, and call run.Main with it.
+// Package engine has the engines that a soak can run over. An engine of a module
+// below this one stays there, with a program of one line:
+//
+//	func main() { os.Exit(run.Main(engine.Memory(), engine.Momento(), natsEngine())) }
+//
+// It starts itself for its nodes, so nothing else has to know the engine.
 package engine
 
 import (
