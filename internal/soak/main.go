@@ -15,7 +15,8 @@ import (
 	"os"
 
 	"github.com/topicbus/pubsub/internal/soak/engine"
+	"github.com/topicbus/pubsub/internal/soak/momentoengine"
 	"github.com/topicbus/pubsub/internal/soak/run"
 )
 
-func main() { os.Exit(run.Main(engine.Memory(), engine.Momento())) }
+func main() { os.Exit(run.Main(engine.Memory(), momentoengine.Engine())) }

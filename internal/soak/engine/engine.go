@@ -1,7 +1,7 @@
 // Package engine has the engines that a soak can run over. An engine of a module
 // below this one stays there, with a program of one line:
 //
-//	func main() { os.Exit(run.Main(engine.Memory(), engine.Momento(), natsEngine())) }
+//	func main() { os.Exit(run.Main(engine.Memory(), natsEngine())) }
 //
 // It starts itself for its nodes, so nothing else has to know the engine.
 package engine

@@ -18,12 +18,13 @@ import (
 	"github.com/topicbus/pubsub"
 	"github.com/topicbus/pubsub/backend/memory"
 	"github.com/topicbus/pubsub/internal/soak/engine"
+	"github.com/topicbus/pubsub/internal/soak/momentoengine"
 )
 
 // The nodes of the tests are this program, as those of the soak are the soak.
 func TestMain(m *testing.M) {
 	if len(os.Args) == 4 && os.Args[1] == nodeCommand {
-		os.Exit(Main(engine.Memory(), engine.Momento(), broken("loses"), broken("doubles")))
+		os.Exit(Main(engine.Memory(), momentoengine.Engine(), broken("loses"), broken("doubles")))
 	}
 	goleak.VerifyTestMain(m)
 }
@@ -81,7 +82,7 @@ func soak(t *testing.T, args string, engines ...engine.Engine) (clean bool, out,
 }
 
 func TestSoak(t *testing.T) {
-	clean, out, keep := soak(t, "-minutes 0.01 -round 2s -topics 2 -rate 200 -seed 1", engine.Memory(), engine.Momento())
+	clean, out, keep := soak(t, "-minutes 0.01 -round 2s -topics 2 -rate 200 -seed 1", engine.Memory(), momentoengine.Engine())
 	require.True(t, clean, out)
 	for _, want := range []string{"seed ", "memory round 1: ", "momento round 1: ", "| **violations** | 0 | 0 |", "Faults of momento: "} {
 		require.Contains(t, out, want)

@@ -1,4 +1,6 @@
-package engine
+// Package momentoengine has the soak run over backend/momento. It stands apart, so
+// that modules with an engine of their own do not need Momento's SDK.
+package momentoengine
 
 import (
 	"fmt"
@@ -14,26 +16,27 @@ import (
 
 	"github.com/topicbus/pubsub/backend/momento"
 	"github.com/topicbus/pubsub/backend/momento/momentotest"
+	"github.com/topicbus/pubsub/internal/soak/engine"
 )
 
-const momentoCache = "soak"
+const cacheName = "soak"
 
-// Momento is backend/momento, over a server of momentotest.
-func Momento() Engine {
-	return Engine{
+// Engine is backend/momento, over a server of momentotest.
+func Engine() engine.Engine {
+	return engine.Engine{
 		Name: "momento",
-		Serve: func() (Service, error) {
-			server, err := momentotest.NewServer(momentotest.WithCaches(momentoCache), momentotest.WithRetention(256), momentotest.WithHeartbeatInterval(200*time.Millisecond))
+		Serve: func() (engine.Service, error) {
+			server, err := momentotest.NewServer(momentotest.WithCaches(cacheName), momentotest.WithRetention(256), momentotest.WithHeartbeatInterval(200*time.Millisecond))
 			if err != nil {
 				return nil, err
 			}
-			return momentoService{server}, nil
+			return service{server}, nil
 		},
-		Open: openMomento,
+		Open: open,
 	}
 }
 
-func openMomento(address string, patience time.Duration, log *slog.Logger) (Backend, error) {
+func open(address string, patience time.Duration, log *slog.Logger) (engine.Backend, error) {
 	host, port, err := net.SplitHostPort(address)
 	if err != nil {
 		return nil, err
@@ -46,16 +49,16 @@ func openMomento(address string, patience time.Duration, log *slog.Logger) (Back
 	if err != nil {
 		return nil, err
 	}
-	return momento.New(momentoCache, momento.WithCredentials(credentials), momento.WithLogger(log), momento.WithStallTimeout(patience),
+	return momento.New(cacheName, momento.WithCredentials(credentials), momento.WithLogger(log), momento.WithStallTimeout(patience),
 		momento.WithSubscribeTimeout(patience), momento.WithBackoff(func() backoff.BackOff {
 			return backoff.NewExponentialBackOff(backoff.WithInitialInterval(20*time.Millisecond), backoff.WithMaxInterval(300*time.Millisecond), backoff.WithMaxElapsedTime(0))
 		}))
 }
 
-type momentoService struct{ *momentotest.Server }
+type service struct{ *momentotest.Server }
 
-func (s momentoService) Address() string { return s.Addr() }
-func (s momentoService) Streams() int    { return s.Stats().Streams }
+func (s service) Address() string { return s.Addr() }
+func (s service) Streams() int    { return s.Stats().Streams }
 
 // passing are codes of failures that pass.
 var passing = [...]codes.Code{codes.Unavailable, codes.Internal, codes.Unknown, codes.Aborted, codes.DeadlineExceeded, codes.ResourceExhausted, codes.Canceled}
@@ -64,10 +67,10 @@ func failure(r *rand.Rand) momentotest.Failure {
 	return momentotest.Fail(passing[r.IntN(len(passing))], "soak: broken on purpose")
 }
 
-func (s momentoService) Faults() []Fault {
+func (s service) Faults() []engine.Fault {
 	notice := func(r *rand.Rand) momentotest.Notice { return momentotest.Notice(r.IntN(2) == 0) }
-	topicOf := func(name string) *momentotest.Topic { return s.Topic(momentoCache, name) }
-	return []Fault{
+	topicOf := func(name string) *momentotest.Topic { return s.Topic(cacheName, name) }
+	return []engine.Fault{
 		{Name: "connections reset", Every: 3, Do: func(*rand.Rand, string) func() { s.ResetConnections(); return nil }},
 		{Name: "go away", Do: func(*rand.Rand, string) func() { s.GoAway(); return nil }},
 		{Name: "server away", Every: 2, Do: func(*rand.Rand, string) func() {
