@@ -52,11 +52,10 @@ type consumer[T any] struct {
 	clock  clock
 
 	// Of the goroutine that reads.
-	number      uint64
-	hand        *pubsub.Event[T] // read ahead
-	over        bool             // there is nothing more to read
-	interrupted bool             // because Each was stopped
-	endErr      error            // of the subscription, if that ended
+	number uint64
+	hand   *pubsub.Event[T] // read ahead
+	over   bool             // the subscription has ended
+	endErr error            // with this error
 
 	mu        sync.Mutex // guards what follows
 	unhandled []numbered[T]
@@ -77,7 +76,7 @@ func (c *consumer[T]) result() error {
 	err, outEnded := c.life.why()
 	switch {
 	case err != nil:
-	case c.interrupted:
+	case !c.over:
 		err = outEnded
 	case c.endErr != nil:
 		err = c.endErr
@@ -104,15 +103,16 @@ func (c *consumer[T]) next() (m pubsub.Message[T], ok bool) {
 	for c.life.read.Err() == nil {
 		e, err := c.event(c.life.read)
 		switch {
-		case err != nil:
+		case err != nil && c.over:
 			return m, false
+		case err != nil: // that of ctx
 		case e.Kind == pubsub.KindMessage:
 			return e.Message, true
 		case e.Kind == pubsub.KindDiscontinuity:
 			c.lost(e.Discontinuity)
 		}
 	}
-	c.interrupt()
+	c.life.stop(nil, contextError(c.life.read)) // which may not have heard of the end of ctx yet
 	return m, false
 }
 
@@ -128,8 +128,6 @@ func (c *consumer[T]) event(ctx context.Context) (e pubsub.Event[T], err error) 
 	if e, err = c.sub.Next(ctx); err != nil {
 		if ctx.Err() == nil || !errors.Is(err, ctx.Err()) {
 			c.ended(err)
-		} else if ctx == c.life.read {
-			c.interrupt()
 		}
 		return e, err
 	}
@@ -146,14 +144,6 @@ func (c *consumer[T]) ended(err error) {
 	if c.endErr = c.sub.Err(); c.endErr == nil && !errors.Is(err, pubsub.ErrClosed) {
 		c.endErr = err
 	}
-}
-
-// interrupt notes that reading stops before the subscription has ended.
-func (c *consumer[T]) interrupt() {
-	if !c.over {
-		c.over, c.interrupted = true, true
-	}
-	c.life.stop(nil, contextError(c.life.read)) // which may not have heard of the end of ctx yet
 }
 
 // lost tells of a hole.
