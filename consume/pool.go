@@ -33,6 +33,7 @@ type pool[T any] struct {
 	inFlight int        // taken and unfinished
 	started  int        // workers
 	asleep   int        // workers for whom there is no token in bell
+	coming   int        // workers that were woken or started, and have not come to look for work
 	alarm    time.Time  // when the first of them wakes up by itself; zero: none does
 	starved  bool       // the reader waits for room
 	stopping bool       // nothing is started any more
@@ -126,7 +127,7 @@ func (p *pool[T]) hand(m pubsub.Message[T], key string) {
 		}
 	}
 	p.ready.push(t)
-	p.wake()
+	p.wakeIfNeeded()
 }
 
 // work is a worker. Its error is that of a message which ended Each.
@@ -197,9 +198,7 @@ func (p *pool[T]) turn(t *task[T], became outcome, wait time.Duration) *task[T] 
 			p.drop(t, nil)
 			p.finish(t)
 		case t != nil:
-			if !p.ready.empty() || p.unwatched() {
-				p.wake()
-			}
+			p.wakeIfNeeded()
 			return t
 		case p.ended && p.inFlight == 0:
 			return nil
@@ -246,15 +245,31 @@ func (p *pool[T]) leave(t *task[T]) {
 	p.wakeAll()
 }
 
+// wakeIfNeeded sees to it that what is ready has a worker that comes for it, and
+// that what waits has one that looks at the clock. Each call may see to one: the
+// worker that comes calls it again.
+func (p *pool[T]) wakeIfNeeded() {
+	if p.ready.n > p.coming || p.coming == 0 && p.unwatched() {
+		p.wake()
+	}
+}
+
 // wake has a worker look for work: one that sleeps, or a new one.
 func (p *pool[T]) wake() {
 	switch {
 	case p.asleep > 0:
 		p.asleep--
+		p.coming++
 		p.bell <- struct{}{}
 	case p.started < p.Workers && !p.stopping:
 		p.started++
-		p.workers.Go(p.work)
+		p.coming++
+		p.workers.Go(func() error {
+			p.mu.Lock()
+			p.coming--
+			p.mu.Unlock()
+			return p.work()
+		})
 	}
 }
 
@@ -281,6 +296,7 @@ func (p *pool[T]) sleep() {
 		p.mu.Unlock()
 		<-p.bell
 		p.mu.Lock()
+		p.coming--
 		return
 	}
 	due, _ := p.waiting.next()
@@ -300,10 +316,12 @@ func (p *pool[T]) sleep() {
 	}
 	switch {
 	case woken:
+		p.coming--
 	case p.asleep > 0:
 		p.asleep--
 	default:
 		<-p.bell // all who sleep have a token there
+		p.coming--
 	}
 }
 

@@ -3,7 +3,10 @@ package consume
 import "time"
 
 // queue is a list of tasks, first in, first out. A task is in one at most.
-type queue[T any] struct{ first, last *task[T] }
+type queue[T any] struct {
+	first, last *task[T]
+	n           int
+}
 
 func (q *queue[T]) push(t *task[T]) {
 	t.link = nil
@@ -13,6 +16,7 @@ func (q *queue[T]) push(t *task[T]) {
 		q.last.link = t
 	}
 	q.last = t
+	q.n++
 }
 
 // pop returns nil if the queue is empty.
@@ -23,11 +27,10 @@ func (q *queue[T]) pop() *task[T] {
 			q.last = nil
 		}
 		t.link = nil
+		q.n--
 	}
 	return t
 }
-
-func (q *queue[T]) empty() bool { return q.first == nil }
 
 // timetable holds tasks that wait for their next try: a heap, the first to be
 // due on top. It is written out because container/heap would have each of them

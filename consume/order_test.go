@@ -1,0 +1,221 @@
+package consume_test
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/cenkalti/backoff/v4"
+	"github.com/stretchr/testify/require"
+
+	"github.com/topicbus/pubsub"
+	"github.com/topicbus/pubsub/backend/memory"
+	"github.com/topicbus/pubsub/codec"
+	"github.com/topicbus/pubsub/consume"
+)
+
+func constant(d time.Duration) func() backoff.BackOff {
+	return func() backoff.BackOff { return backoff.NewConstantBackOff(d) }
+}
+
+func tries(n uint64, d time.Duration) func() backoff.BackOff {
+	return func() backoff.BackOff { return backoff.WithMaxRetries(backoff.NewConstantBackOff(d), n-1) }
+}
+
+// A key whose handler takes its time does not hold up the others.
+func TestKeysDoNotHoldUpEachOther(t *testing.T) {
+	bubble(t, func(t *testing.T, d *desk) {
+		var b book
+		release := make(chan struct{})
+		done := start(func() error {
+			return consume.Each(t.Context(), d.sub, func(ctx context.Context, m message) error {
+				if m.Value == (order{"a", 1}) {
+					<-release
+				}
+				return b.handle(ctx, m)
+			}, options{Workers: 2, OrderBy: byKey})
+		})
+		d.send("a1", "a2", "b1", "a3", "c1", "b2", "a4", "c2")
+		require.True(t, running(done))
+		require.Equal(t, []string{"b1", "c1", "b2", "c2"}, b.all())
+		close(release)
+		synctest.Wait()
+		require.Equal(t, []string{"a2", "a3", "a4"}, b.all()[1:])
+		d.drain()
+		require.NoError(t, <-done)
+	})
+}
+
+// A message that waits for its next try keeps its key's order and no worker, so
+// that one worker is enough for all others.
+func TestRetryHoldsItsKeyOnly(t *testing.T) {
+	for _, workers := range []int{1, 2} {
+		t.Run(fmt.Sprint(workers), func(t *testing.T) {
+			bubble(t, func(t *testing.T, d *desk) {
+				var b book
+				began := time.Now()
+				done := start(func() error {
+					return consume.Each(t.Context(), d.sub, func(ctx context.Context, m message) error {
+						if m.Value == (order{"a", 1}) && consume.Try(ctx) < 4 || m.Value == (order{"b", 1}) && consume.Try(ctx) == 1 {
+							return errHandler
+						}
+						b.add("%v at %v", m.Value, time.Since(began))
+						return nil
+					}, options{Workers: workers, OrderBy: byKey, Retry: constant(2 * time.Second)})
+				})
+				d.send("a1", "b1", "a2", "c1", "b2")
+				require.True(t, running(done))
+				require.Equal(t, []string{"c1 at 0s"}, b.all())
+				time.Sleep(time.Second)
+				d.send("c2", "a3")
+				time.Sleep(10 * time.Second)
+				require.Equal(t, "c2 at 1s, b1 at 2s, b2 at 2s, a1 at 6s, a2 at 6s, a3 at 6s", strings.Join(b.all(), ", "))
+				d.drain()
+				require.NoError(t, <-done)
+			})
+		})
+	}
+}
+
+// With one worker and no OrderBy, a message that waits holds up all that follow.
+func TestRetryKeepsTheOrderOfAll(t *testing.T) {
+	bubble(t, func(t *testing.T, d *desk) {
+		var b book
+		d.send("a1", "b1", "c1")
+		done := start(func() error {
+			return consume.Each(t.Context(), d.sub, func(ctx context.Context, m message) error {
+				if m.Value.Key == "a" && consume.Try(ctx) < 3 {
+					return errHandler
+				}
+				return b.handle(ctx, m)
+			}, options{Retry: constant(time.Minute)})
+		})
+		time.Sleep(time.Minute)
+		require.True(t, running(done))
+		require.Empty(t, b.all())
+		require.Equal(t, uint64(1), d.sub.Stats().Lag, "one is read ahead, no more")
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		require.Equal(t, []string{"a1", "b1", "c1"}, b.all())
+		d.drain()
+		require.NoError(t, <-done)
+	})
+}
+
+// What is taken and unfinished is bounded; the rest waits in the subscription.
+func TestInFlight(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		o    options
+		want uint64
+	}{
+		{"one goroutine", options{InFlight: 9}, 1},
+		{"workers", options{Workers: 2}, 32},
+		{"InFlight", options{Workers: 4, InFlight: 5}, 5},
+		{"less than workers", options{Workers: 4, InFlight: 2}, 2},
+		{"keys", options{Workers: 2, InFlight: 7, OrderBy: byKey}, 7},
+		{"retries", options{Workers: 2, InFlight: 7, Retry: constant(time.Hour)}, 7},
+		{"retries of a key", options{OrderBy: byKey, InFlight: 7, Retry: constant(time.Hour)}, 7},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			bubble(t, func(t *testing.T, d *desk) {
+				release := make(chan struct{})
+				done := start(func() error {
+					return consume.Each(t.Context(), d.sub, func(ctx context.Context, m message) error {
+						if c.o.Retry != nil && consume.Try(ctx) == 1 {
+							return errHandler
+						}
+						<-release
+						return nil
+					}, c.o)
+				})
+				for i := range 100 {
+					d.send(fmt.Sprint("a", i))
+				}
+				require.True(t, running(done))
+				require.Equal(t, c.want, d.sub.Stats().Delivered)
+				time.Sleep(time.Second)
+				require.Equal(t, c.want, d.sub.Stats().Delivered)
+				close(release)
+				time.Sleep(200 * time.Hour)
+				require.Equal(t, uint64(100), d.sub.Stats().Delivered)
+				d.drain()
+				require.NoError(t, <-done)
+			})
+		})
+	}
+}
+
+// A key that is stuck in retries leaves room for the others, up to InFlight.
+func TestStuckKeyLeavesRoom(t *testing.T) {
+	bubble(t, func(t *testing.T, d *desk) {
+		var b book
+		ctx, cancel := context.WithCancel(t.Context())
+		done := start(func() error {
+			return consume.Each(ctx, d.sub, func(ctx context.Context, m message) error {
+				if m.Value.Key == "a" {
+					return errHandler
+				}
+				return b.handle(ctx, m)
+			}, options{Workers: 2, InFlight: 8, OrderBy: byKey, Retry: constant(time.Hour)})
+		})
+		for i := range 7 { // all but one
+			d.send(fmt.Sprint("a", i))
+		}
+		for i := range 50 {
+			d.send(fmt.Sprint("b", i), fmt.Sprint("c", i))
+		}
+		require.True(t, running(done))
+		require.Len(t, b.all(), 100)
+		d.send("a7", "b1")
+		require.True(t, running(done))
+		require.Empty(t, b.all(), "now it has used up InFlight")
+		cancel()
+		var u *unhandledError
+		require.ErrorAs(t, <-done, &u)
+		require.Len(t, u.Unhandled, 8)
+	})
+}
+
+// With Block, workers that are busy make publishers wait.
+func TestBackPressure(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		bus := pubsub.New(memory.New(), codec.JSON[order](), pubsub.WithBuffer(4))
+		defer bus.Close()
+		sub, err := bus.Subscribe(t.Context(), "orders", pubsub.Overflow(pubsub.Block))
+		require.NoError(t, err)
+		var mu sync.Mutex
+		var n, published int
+		done := start(func() error {
+			return consume.Each(t.Context(), sub, func(context.Context, message) error {
+				time.Sleep(time.Second)
+				mu.Lock()
+				defer mu.Unlock()
+				n++
+				return nil
+			}, options{Workers: 2, InFlight: 3})
+		})
+		publishing := start(func() error {
+			for i := range 40 {
+				if err := bus.Publish(t.Context(), "orders", order{"a", i}); err != nil {
+					return err
+				}
+				mu.Lock()
+				published++
+				mu.Unlock()
+			}
+			return nil
+		})
+		synctest.Wait()
+		require.Equal(t, 3+4, published)
+		require.NoError(t, <-publishing)
+		require.NoError(t, sub.Drain(context.Background()))
+		require.NoError(t, <-done)
+		require.Equal(t, 40, n)
+		require.Zero(t, sub.Stats().Lost.Total())
+	})
+}
