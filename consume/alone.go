@@ -13,7 +13,7 @@ type alone[T any] struct {
 	*consumer[T]
 	task  task[T]
 	since atomic.Int64 // when the message was taken, in nanoseconds behind epoch; 0: there is none
-	epoch time.Time
+	epoch time.Time    // before all
 }
 
 func (a *alone[T]) run() {
@@ -26,7 +26,7 @@ func (a *alone[T]) run() {
 		a.number++
 		a.task = task[T]{message: m, number: a.number}
 		if a.Monitor != nil {
-			a.since.Store(max(1, int64(time.Since(a.epoch))))
+			a.since.Store(int64(time.Since(a.epoch)))
 		}
 		a.handle(&a.task)
 		a.since.Store(0)

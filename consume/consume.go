@@ -91,7 +91,7 @@ func Each[T any](ctx context.Context, s *pubsub.Subscription[T], h Handler[T], o
 	c := &consumer[T]{sub: s, handler: h, Options: o, losses: lossLog{to: o.Logger}}
 	var r runner
 	if o.Workers == 1 && (o.OrderBy == nil || o.Retry == nil) {
-		r = &alone[T]{consumer: c, epoch: time.Now()}
+		r = &alone[T]{consumer: c, epoch: time.Now().Add(-1)}
 	} else {
 		r = newPool(c)
 	}

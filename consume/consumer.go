@@ -112,7 +112,7 @@ func (c *consumer[T]) next() (m pubsub.Message[T], ok bool) {
 			c.lost(e.Discontinuity)
 		}
 	}
-	c.life.stop(nil, contextError(c.life.read)) // which may not have heard of the end of ctx yet
+	c.life.stop(nil) // which may not have heard of the end of ctx yet
 	return m, false
 }
 
@@ -154,7 +154,7 @@ func (c *consumer[T]) lost(d *pubsub.Discontinuity) {
 		return
 	}
 	if err := guard(func() error { return c.OnLoss(d) }); err != nil {
-		c.life.fail(err)
+		c.life.stop(err)
 	}
 }
 
@@ -216,7 +216,7 @@ func (c *consumer[T]) giveUp(t *task[T], why error) outcome {
 	}
 	if c.GiveUp == nil {
 		c.drop(t, t.err)
-		c.life.fail(t.err)
+		c.life.stop(t.err)
 		return dropped
 	}
 	ctx, cancel := c.life.giveUp()
@@ -230,7 +230,7 @@ func (c *consumer[T]) giveUp(t *task[T], why error) outcome {
 		err = fmt.Errorf("GiveUp: %w; it was called for: %w", err, t.err)
 	}
 	c.drop(t, err)
-	c.life.fail(err)
+	c.life.stop(err)
 	return dropped
 }
 

@@ -16,7 +16,8 @@ import (
 type life struct {
 	grace   time.Duration
 	onStop  func()
-	outer   context.Context // given to Each, without its end
+	ctx     context.Context // given to Each
+	outer   context.Context // the same without its end
 	read    context.Context // ends when nothing more is to be taken or started
 	running context.Context // of handlers; ends when the grace behind read is over
 	early   context.Context // of handlers that started before the subscription ended; ends also a grace behind that
@@ -37,25 +38,28 @@ type life struct {
 }
 
 func newLife(ctx context.Context, grace time.Duration, onStop func()) *life {
-	l := &life{grace: grace, onStop: onStop, outer: context.WithoutCancel(ctx), watched: make(chan struct{})}
+	l := &life{grace: grace, onStop: onStop, ctx: ctx, outer: context.WithoutCancel(ctx), watched: make(chan struct{})}
 	l.read, l.stopReading = context.WithCancelCause(ctx)
 	l.running, l.cancelRunning = context.WithCancel(l.outer)
 	l.early, l.cancelEarly = context.WithCancel(l.running)
 	l.unwatch = context.AfterFunc(ctx, func() {
 		defer close(l.watched)
-		l.stop(nil, contextError(ctx))
+		l.stop(nil)
 	})
 	return l
 }
 
-// fail stops Each for a reason of its own.
-func (l *life) fail(err error) { l.stop(err, nil) }
-
-// stop has returned only when Each has been stopped, by whomever.
-func (l *life) stop(failure, outEnded error) {
+// stop is called with why Each is to end before the subscription: a failure, or
+// nil for the end of ctx. The first call counts, but the end of ctx goes before a
+// failure: it may have been the reason. When stop returns, Each has been stopped.
+func (l *life) stop(failure error) {
 	l.once.Do(func() {
 		l.mu.Lock()
-		l.failure, l.outEnded = failure, outEnded
+		if l.ctx.Err() != nil {
+			l.outEnded = contextError(l.ctx)
+		} else {
+			l.failure = failure
+		}
 		l.alarms = append(l.alarms, after(l.grace, l.cancelRunning))
 		l.mu.Unlock()
 		l.stopReading(failure)

@@ -71,7 +71,7 @@ func (p *pool[T]) read() {
 		if p.OrderBy != nil {
 			if err := guard(func() error { key = p.OrderBy(m.Value); return nil }); err != nil {
 				p.drop(&task[T]{message: m, number: p.number}, err)
-				p.life.fail(err)
+				p.life.stop(err)
 				return
 			}
 		}
@@ -139,7 +139,7 @@ func (p *pool[T]) work() error {
 	defer func() {
 		if inside { // which called runtime.Goexit
 			p.drop(t, errExited)
-			p.life.fail(errExited)
+			p.life.stop(errExited)
 			p.leave(t)
 		}
 	}()
