@@ -334,37 +334,50 @@ func TestSharedSubscription(t *testing.T) {
 	})
 }
 
-// No goroutine is left, and none was started for one worker.
+// started counts the goroutines that this package has started.
+func started() int {
+	buf := make([]byte, 1<<20)
+	all := string(buf[:runtime.Stack(buf, true)])
+	return strings.Count(all, "created by golang.org/x/sync/errgroup") + strings.Count(all, "created by github.com/topicbus/pubsub/consume.")
+}
+
+// No goroutine is left, and none is started that is not needed.
 func TestGoroutines(t *testing.T) {
-	bubble(t, func(t *testing.T, d *desk) {
-		d.subscribe() // keeps the stream, and its goroutine
-		synctest.Wait()
-		before := runtime.NumGoroutine()
-		during := func(o options, n int) int {
-			var most int
+	for _, c := range []struct {
+		o              options
+		messages, want int
+	}{
+		{options{}, 10, 0},
+		{options{Retry: constant(time.Second)}, 10, 0},
+		{options{OrderBy: byKey}, 10, 0},
+		{options{OrderBy: byKey, Retry: constant(time.Second)}, 10, 1},
+		{options{Workers: 4}, 20, 4},
+		{options{Workers: 1000}, 3, 3},
+	} {
+		bubble(t, func(t *testing.T, d *desk) {
 			var mu sync.Mutex
+			var most int
+			for range c.messages {
+				d.send("a1")
+			}
 			done := start(func() error {
+				defer func() {
+					synctest.Wait() // one that is about to be gone may still be listed
+					if n := started(); n > 0 {
+						most = -n
+					}
+				}()
 				return consume.Each(t.Context(), d.sub, func(context.Context, message) error {
 					time.Sleep(time.Second)
 					mu.Lock()
 					defer mu.Unlock()
-					most = max(most, runtime.NumGoroutine()-before)
+					most = max(most, started())
 					return nil
-				}, o)
+				}, c.o)
 			})
-			for range n {
-				d.send("a1")
-			}
 			d.drain()
 			require.NoError(t, <-done)
-			synctest.Wait()
-			require.Equal(t, before, runtime.NumGoroutine())
-			d.sub = d.subscribe()
-			return most - 1 // without that of this test's
-		}
-		// Drain is called by the test, which starts none.
-		require.Equal(t, 0, during(options{}, 10))
-		require.Equal(t, 4, during(options{Workers: 4}, 20))
-		require.Equal(t, 3, during(options{Workers: 1000}, 3), "no more than are needed")
-	})
+			require.Equal(t, c.want, most, "%+v", c.o)
+		})
+	}
 }

@@ -211,7 +211,9 @@ func TestBackPressure(t *testing.T) {
 			return nil
 		})
 		synctest.Wait()
+		mu.Lock()
 		require.Equal(t, 3+4, published)
+		mu.Unlock()
 		require.NoError(t, <-publishing)
 		require.NoError(t, sub.Drain(context.Background()))
 		require.NoError(t, <-done)
