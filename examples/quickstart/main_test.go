@@ -87,8 +87,8 @@ func TestHolesAreShownInPlace(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var out strings.Builder
 		require.NoError(t, run(t.Context(), nil, &out, io.Discard))
-		stretch := regexp.MustCompile(`^slow: 1/(\d+) to 1/(\d+) received$`)
-		hole := regexp.MustCompile(`^slow: .* (\d+) messages? lost \(overflow\) after 1/(\d+), resuming at 1/(\d+)`)
+		stretch := regexp.MustCompile(`^slow: \d+/(\d+) to \d+/(\d+) received$`)
+		hole := regexp.MustCompile(`^slow: .* (\d+) messages? lost \(overflow\) after \d+/(\d+), resuming at \d+/(\d+)`)
 		number := func(s string) int { n, _ := strconv.Atoi(s); return n }
 		next, holes := 1, 0
 		for line := range strings.Lines(out.String()) {
