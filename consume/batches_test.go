@@ -1,7 +1,6 @@
 package consume_test
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"strings"
@@ -196,5 +195,5 @@ func TestBatchesOverflow(t *testing.T) {
 	require.True(t, errors.As(errs[0], &h))
 	require.False(t, errors.As(errs[1], &h))
 	require.ErrorIs(t, errs[1], pubsub.ErrOverflow)
-	require.NoError(t, sub.Drain(context.Background()))
+	require.NoError(t, drain(sub))
 }

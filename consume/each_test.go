@@ -80,7 +80,7 @@ func TestDefault(t *testing.T) {
 func TestNilAfterAnOrderlyEnd(t *testing.T) {
 	for name, end := range map[string]func(*desk) error{
 		"Close": func(d *desk) error { return d.sub.Close() },
-		"Drain": func(d *desk) error { return d.sub.Drain(context.Background()) },
+		"Drain": func(d *desk) error { return drain(d.sub) },
 	} {
 		for _, workers := range []int{1, 3} {
 			t.Run(fmt.Sprint(name, workers), func(t *testing.T) {

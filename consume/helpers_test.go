@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
@@ -66,10 +67,16 @@ func (d *desk) send(orders ...string) {
 	}
 }
 
-// drain drains the subscription while somebody reads it.
+// drain drains the subscription while somebody reads it, however slowly.
 func (d *desk) drain() {
 	d.t.Helper()
-	require.NoError(d.t, d.sub.Drain(context.Background()))
+	require.NoError(d.t, drain(d.sub))
+}
+
+func drain(s *pubsub.Subscription[order]) error {
+	ctx, cancel := context.WithTimeout(context.Background(), 10_000*time.Hour)
+	defer cancel()
+	return s.Drain(ctx)
 }
 
 // start calls f on a goroutine, and returns what tells its result.

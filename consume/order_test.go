@@ -215,7 +215,7 @@ func TestBackPressure(t *testing.T) {
 		require.Equal(t, 3+4, published)
 		mu.Unlock()
 		require.NoError(t, <-publishing)
-		require.NoError(t, sub.Drain(context.Background()))
+		require.NoError(t, drain(sub))
 		require.NoError(t, <-done)
 		require.Equal(t, 40, n)
 		require.Zero(t, sub.Stats().Lost.Total())

@@ -73,7 +73,7 @@ func TestSharedMonitor(t *testing.T) {
 		d.drain()
 		require.NoError(t, <-first)
 		require.Equal(t, consume.Stats{Taken: 2, Handled: 1, InFlight: 1, Busy: 1, Oldest: 59 * time.Second}, monitor.Stats())
-		require.NoError(t, other.Drain(context.Background()))
+		require.NoError(t, drain(other))
 		require.NoError(t, <-second)
 		require.Equal(t, consume.Stats{Taken: 2, Handled: 2}, monitor.Stats())
 	})
