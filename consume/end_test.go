@@ -5,12 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/topicbus/pubsub"
 	"github.com/topicbus/pubsub/consume"
 )
 
@@ -294,5 +296,70 @@ func TestWhatIsReadAheadIsAccountedFor(t *testing.T) {
 		require.Equal(t, []int{1, 0}, []int{u.Unhandled[0].Tries, u.Unhandled[1].Tries})
 		require.Equal(t, consume.Stats{Taken: 2, Dropped: 2, Failed: 1}, monitor.Stats())
 		require.Equal(t, uint64(1), d.sub.Stats().Lag)
+	})
+}
+
+// It is not waited for OnLoss to give up what waits for a retry.
+func TestRetriesAreGivenUpDuringOnLoss(t *testing.T) {
+	bubble(t, func(t *testing.T, d *desk) {
+		ctx, cancel := context.WithCancel(t.Context())
+		d.send("a1")
+		d.backend.Lose(1, "orders")
+		d.send("a2")
+		release := make(chan struct{})
+		var b book
+		done := start(func() error {
+			return consume.Each(ctx, d.sub, func(context.Context, message) error { return errHandler }, options{
+				Workers: 2,
+				Retry:   constant(time.Hour),
+				OnLoss:  func(*pubsub.Discontinuity) error { <-release; return nil },
+				GiveUp:  func(_ context.Context, m message, _ error) error { b.add("gave up %v", m.Value); return nil },
+			})
+		})
+		require.True(t, running(done))
+		cancel()
+		synctest.Wait()
+		require.Equal(t, []string{"gave up a1"}, b.all())
+		close(release)
+		require.ErrorIs(t, <-done, context.Canceled)
+	})
+}
+
+// watchedContext counts those who wait for its end.
+type watchedContext struct {
+	context.Context
+	waiting *atomic.Int64
+}
+
+// Value hides the inner ctx, which package context would use directly.
+func (c watchedContext) Value(any) any { return nil }
+
+// AfterFunc is what package context looks for.
+func (c watchedContext) AfterFunc(f func()) func() bool {
+	c.waiting.Add(1)
+	stop := context.AfterFunc(c.Context, f)
+	return func() bool {
+		stopped := stop()
+		if stopped {
+			c.waiting.Add(-1)
+		}
+		return stopped
+	}
+}
+
+// Nothing of Each stays with a ctx that outlives it.
+func TestNothingIsLeftWithCtx(t *testing.T) {
+	each(t, func(t *testing.T, d *desk, o options) {
+		var waiting atomic.Int64
+		ctx, cancel := context.WithCancel(context.Background())
+		defer cancel()
+		var b book
+		done := start(func() error { return consume.Each(watchedContext{ctx, &waiting}, d.sub, b.handle, o) })
+		d.send("a1")
+		require.True(t, running(done))
+		require.NotZero(t, waiting.Load())
+		d.drain()
+		require.NoError(t, <-done)
+		require.Zero(t, waiting.Load())
 	})
 }

@@ -81,6 +81,63 @@ func TestRetryHoldsItsKeyOnly(t *testing.T) {
 	}
 }
 
+// A retry is on time though the worker that looked at the clock has got other
+// work since.
+func TestRetryIsOnTime(t *testing.T) {
+	bubble(t, func(t *testing.T, d *desk) {
+		var b book
+		began := time.Now()
+		done := start(func() error {
+			return consume.Each(t.Context(), d.sub, func(ctx context.Context, m message) error {
+				switch {
+				case m.Value.Key == "a" && consume.Try(ctx) == 1:
+					return errHandler // and its worker looks at the clock
+				case m.Value.Key == "b":
+					time.Sleep(time.Second) // so that its worker sleeps behind it
+				case m.Value.Key == "c":
+					time.Sleep(time.Hour)
+				}
+				b.add("%v at %v", m.Value, time.Since(began))
+				return nil
+			}, options{Workers: 2, OrderBy: byKey, Retry: constant(2 * time.Second)})
+		})
+		d.send("a1", "b1")
+		time.Sleep(1500 * time.Millisecond)
+		d.send("c1")
+		time.Sleep(time.Minute)
+		require.Equal(t, []string{"b1 at 1s", "a1 at 2s"}, b.all())
+		d.drain()
+		require.NoError(t, <-done)
+	})
+}
+
+// Retries of several messages come in the order in which they are due.
+func TestRetriesOfSeveral(t *testing.T) {
+	bubble(t, func(t *testing.T, d *desk) {
+		var b book
+		began := time.Now()
+		waits := map[string]time.Duration{"a": 9, "b": 4, "c": 7, "d": 1, "e": 5, "f": 2}
+		var order []string
+		done := start(func() error {
+			return consume.Each(t.Context(), d.sub, func(ctx context.Context, m message) error {
+				if consume.Try(ctx) == 1 {
+					order = append(order, m.Value.Key)
+					return errHandler
+				}
+				b.add("%v at %v", m.Value.Key, time.Since(began))
+				return nil
+			}, options{OrderBy: byKey, Retry: func() backoff.BackOff {
+				return backoff.NewConstantBackOff(waits[order[len(order)-1]] * time.Second)
+			}})
+		})
+		d.send("a1", "b1", "c1", "d1", "e1", "f1")
+		time.Sleep(time.Minute)
+		require.Equal(t, []string{"d at 1s", "f at 2s", "b at 4s", "e at 5s", "c at 7s", "a at 9s"}, b.all())
+		d.drain()
+		require.NoError(t, <-done)
+	})
+}
+
 // With one worker and no OrderBy, a message that waits holds up all that follow.
 func TestRetryKeepsTheOrderOfAll(t *testing.T) {
 	bubble(t, func(t *testing.T, d *desk) {

@@ -193,11 +193,14 @@ func (p *pool[T]) turn(t *task[T], became outcome, wait time.Duration) *task[T] 
 	}
 	for {
 		t := p.pick()
-		switch {
-		case t != nil && t.why == nil && p.life.read.Err() != nil:
+		switch stopped := p.life.read.Err() != nil; {
+		case t != nil && stopped && t.tries == 0:
 			p.drop(t, nil)
 			p.finish(t)
 		case t != nil:
+			if stopped && t.why == nil {
+				t.why = errStopped
+			}
 			p.wakeIfNeeded()
 			return t
 		case p.ended && p.inFlight == 0:

@@ -63,6 +63,31 @@ func TestRetry(t *testing.T) {
 	})
 }
 
+// A policy that was made by hand is reset before its first use, as
+// backoff.Retry does: otherwise its first back-offs are 0.
+func TestPolicyIsReset(t *testing.T) {
+	each(t, func(t *testing.T, d *desk, o options) {
+		o.Retry = func() backoff.BackOff {
+			return &backoff.ExponentialBackOff{InitialInterval: time.Minute, Multiplier: 1, MaxInterval: time.Hour, Stop: backoff.Stop, Clock: backoff.SystemClock}
+		}
+		began := time.Now()
+		d.send("a1")
+		var tries []time.Duration
+		done := start(func() error {
+			return consume.Each(t.Context(), d.sub, func(context.Context, message) error {
+				if tries = append(tries, time.Since(began)); len(tries) < 3 {
+					return errHandler
+				}
+				return nil
+			}, o)
+		})
+		time.Sleep(time.Hour)
+		require.Equal(t, []time.Duration{0, time.Minute, 2 * time.Minute}, tries)
+		d.drain()
+		require.NoError(t, <-done)
+	})
+}
+
 func TestWhenThereIsNoNextTry(t *testing.T) {
 	broken := errors.New("policy")
 	for name, c := range map[string]struct {
