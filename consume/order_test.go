@@ -111,31 +111,36 @@ func TestRetryIsOnTime(t *testing.T) {
 	})
 }
 
-// Retries of several messages come in the order in which they are due.
+// Retries of several messages come in the order in which they are due, whatever
+// the workers were waiting for before.
 func TestRetriesOfSeveral(t *testing.T) {
-	bubble(t, func(t *testing.T, d *desk) {
-		var b book
-		began := time.Now()
-		waits := map[string]time.Duration{"a": 9, "b": 4, "c": 7, "d": 1, "e": 5, "f": 2}
-		var order []string
-		done := start(func() error {
-			return consume.Each(t.Context(), d.sub, func(ctx context.Context, m message) error {
-				if consume.Try(ctx) == 1 {
-					order = append(order, m.Value.Key)
-					return errHandler
+	for _, workers := range []int{1, 3} {
+		t.Run(fmt.Sprint(workers), func(t *testing.T) {
+			bubble(t, func(t *testing.T, d *desk) {
+				var b book
+				began := time.Now()
+				var wait time.Duration
+				done := start(func() error {
+					return consume.Each(t.Context(), d.sub, func(ctx context.Context, m message) error {
+						if consume.Try(ctx) == 1 {
+							wait = time.Duration(m.Value.N) * time.Second
+							return errHandler
+						}
+						b.add("%v at %v", m.Value.Key, time.Since(began))
+						return nil
+					}, options{Workers: workers, OrderBy: byKey, Retry: func() backoff.BackOff { return backoff.NewConstantBackOff(wait) }})
+				})
+				for _, s := range []string{"a9", "b4", "c7", "d1", "e5", "f2"} {
+					d.send(s)
+					synctest.Wait()
 				}
-				b.add("%v at %v", m.Value.Key, time.Since(began))
-				return nil
-			}, options{OrderBy: byKey, Retry: func() backoff.BackOff {
-				return backoff.NewConstantBackOff(waits[order[len(order)-1]] * time.Second)
-			}})
+				time.Sleep(time.Minute)
+				require.Equal(t, []string{"d at 1s", "f at 2s", "b at 4s", "e at 5s", "c at 7s", "a at 9s"}, b.all())
+				d.drain()
+				require.NoError(t, <-done)
+			})
 		})
-		d.send("a1", "b1", "c1", "d1", "e1", "f1")
-		time.Sleep(time.Minute)
-		require.Equal(t, []string{"d at 1s", "f at 2s", "b at 4s", "e at 5s", "c at 7s", "a at 9s"}, b.all())
-		d.drain()
-		require.NoError(t, <-done)
-	})
+	}
 }
 
 // With one worker and no OrderBy, a message that waits holds up all that follow.
