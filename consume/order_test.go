@@ -111,6 +111,35 @@ func TestRetryIsOnTime(t *testing.T) {
 	})
 }
 
+// A retry that is due before those that a sleeping worker waits for is on time.
+func TestEarlierRetryIsOnTime(t *testing.T) {
+	bubble(t, func(t *testing.T, d *desk) {
+		var b book
+		began := time.Now()
+		wait := 10 * time.Second
+		done := start(func() error {
+			return consume.Each(t.Context(), d.sub, func(ctx context.Context, m message) error {
+				time.Sleep(time.Duration(m.Value.N) * time.Second)
+				if m.Value.Key != "x" && consume.Try(ctx) == 1 {
+					return errHandler
+				}
+				b.add("%v at %v", m.Value, time.Since(began))
+				return nil
+			}, options{Workers: 2, OrderBy: byKey, Retry: func() backoff.BackOff {
+				defer func() { wait = time.Second }()
+				return backoff.NewConstantBackOff(wait)
+			}})
+		})
+		d.send("x1", "a2") // the one sleeps first, the other one looks at the clock
+		time.Sleep(5 * time.Second)
+		d.send("b0")
+		time.Sleep(time.Minute)
+		require.Equal(t, []string{"x1 at 1s", "b0 at 6s", "a2 at 14s"}, b.all())
+		d.drain()
+		require.NoError(t, <-done)
+	})
+}
+
 // Retries of several messages come in the order in which they are due, whatever
 // the workers were waiting for before.
 func TestRetriesOfSeveral(t *testing.T) {
