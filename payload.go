@@ -1,6 +1,9 @@
 package pubsub
 
-import "strconv"
+import (
+	"strconv"
+	"unsafe"
+)
 
 // Format tells how a [Payload] is to be read. Backends keep it: what was
 // published as Text arrives as Text.
@@ -30,10 +33,50 @@ func (f Format) String() string {
 // shared by all that hold it: nobody may modify them.
 type Payload struct {
 	Format Format
-	Data   []byte
-	// Value is the value itself where Format is GoValue; Data is empty then.
-	// Only a Backend that is a [ValueCarrier] is given such a payload.
-	Value any
+	// Data holds the bytes. It is empty where Format is GoValue: then Value
+	// returns what is carried.
+	Data []byte
+}
+
+// ValuePayload makes a payload that carries v itself. Only a [Backend] that is a
+// [ValueCarrier] is given such a payload.
+//
+// It allocates nothing besides what it takes to make v an interface. The two
+// words of that are kept where those of Data are. A field of its own for them
+// would make every Payload larger than four words. The compiler keeps those in
+// memory instead of registers: measured, a publish that nobody hears took 28 ns
+// in place of 13, and one with a subscriber 74 in place of 52.
+func ValuePayload(v any) Payload {
+	p := Payload{Format: GoValue}
+	words := (*interfaceWords)(unsafe.Pointer(&v))
+	data := (*sliceWords)(unsafe.Pointer(&p.Data))
+	data.data, data.cap = words.data, words.typ
+	return p
+}
+
+// Value returns what [ValuePayload] was given, nil for any other payload.
+func (p Payload) Value() (v any) {
+	if p.Format != GoValue {
+		return nil
+	}
+	data := (*sliceWords)(unsafe.Pointer(&p.Data))
+	words := (*interfaceWords)(unsafe.Pointer(&v))
+	words.typ, words.data = data.cap, data.data
+	return v
+}
+
+// interfaceWords is what an interface is in memory. The description of a type
+// neither moves nor goes away, so that a number is enough to keep it.
+type interfaceWords struct {
+	typ  uintptr
+	data unsafe.Pointer
+}
+
+// sliceWords is what a slice is in memory.
+type sliceWords struct {
+	data unsafe.Pointer
+	len  int
+	cap  uintptr
 }
 
 // Codec turns values into payloads and back. Both methods are called from many

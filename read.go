@@ -75,8 +75,7 @@ func (s *Subscription[T]) readOn(to sink[T], r *reader[T]) (again bool, err erro
 	)
 	defer func() {
 		if decoding {
-			cause := fmt.Errorf("%w: Decode panicked: %v", ErrCodec, recover())
-			again, err = s.undecodable(to, r, undecodable(s.name, extra.payload, at, cause))
+			again, err = s.undecodable(to, r, undecodable(s.name, extra.payload, at, decodePanicked(recover())))
 		}
 	}()
 	var (

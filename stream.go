@@ -459,8 +459,9 @@ func (st *stream[T]) deliver(ctx context.Context, f Frame) error {
 	return nil
 }
 
-// message adds a message to the log.
-func (st *stream[T]) message(ctx context.Context, f *Frame) error {
+// message adds a message to the log. It catches a panic of Decode itself:
+// another function around Decode would cost as much as Decode.
+func (st *stream[T]) message(ctx context.Context, f *Frame) (err error) {
 	if st.block && st.log.Crowded() {
 		if err := st.waitForRoom(ctx); err != nil {
 			st.lose(&Discontinuity{
@@ -469,18 +470,22 @@ func (st *stream[T]) message(ctx context.Context, f *Frame) error {
 			return err
 		}
 	}
-	var value T
-	if st.bus.decodeOnce {
-		var err error
-		if value, err = st.bus.decode(f.Payload); err != nil {
-			st.lose(undecodable(st.name, f.Payload, f.Position, err))
-			return nil
-		}
-	}
 	seg, slot := st.log.Next()
 	e := &seg.Entries[slot]
-	e.At = ring.Place(f.Position)
 	if st.bus.decodeOnce {
+		decoding := true
+		defer func() {
+			if decoding {
+				st.undecodable(f, decodePanicked(recover()))
+				err = nil
+			}
+		}()
+		value, err := st.bus.codec.Decode(f.Payload)
+		decoding = false
+		if err != nil {
+			st.undecodable(f, codecError("decode", err))
+			return nil
+		}
 		e.Value = value
 		if f.Publisher != "" {
 			seg.SetSide(slot, side{publisher: f.Publisher})
@@ -488,11 +493,17 @@ func (st *stream[T]) message(ctx context.Context, f *Frame) error {
 	} else {
 		seg.SetSide(slot, side{f.Payload, f.Publisher})
 	}
+	e.At = ring.Place(f.Position)
 	st.log.Append(f.More)
 	if slot == ring.SegmentSize-1 {
 		st.watch()
 	}
 	return nil
+}
+
+// undecodable adds the hole of a message that cannot be decoded.
+func (st *stream[T]) undecodable(f *Frame, err error) {
+	st.lose(undecodable(st.name, f.Payload, f.Position, err))
 }
 
 // lose adds a hole to the stream.

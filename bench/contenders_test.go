@@ -14,6 +14,7 @@ var (
 	busEvents = lossless("Events", shape.Events[[]byte])
 	chan64    = shape.Channels[[]byte]("chan64", 64)
 	chan256   = shape.Channels[[]byte]("chan256", 256)
+	bare256   = shape.BareChannels[[]byte]("chan256-bare", 256)
 )
 
 func lossless(name string, form shape.Form[[]byte]) shape.Contender[[]byte] {

@@ -140,8 +140,8 @@ type (
 		Next []goodRecursive
 		Any  any
 	}
-	embedsItself struct {
-		*embedsItself
+	EmbedsItself struct {
+		*EmbedsItself
 		Err error
 	}
 	keyed struct{ A int }
@@ -161,7 +161,7 @@ func TestJSONRefusesTypesThatDoNotComeBack(t *testing.T) {
 		A []map[string]*struct{ Err error }
 	}](t, ".A[][].Err: "+invalid+"an interface")
 	typeRefused[recursive](t, ".Err: "+invalid+"an interface")
-	typeRefused[embedsItself](t, ".Err: "+invalid+"an interface")
+	typeRefused[EmbedsItself](t, ".Err: "+invalid+"an interface")
 	typeRefused[struct{ F func() }](t, ".F: "+invalid+"json: unsupported type: func()")
 	typeRefused[struct{ C []chan int }](t, ".C[]: "+invalid+"json: unsupported type: chan int")
 	typeRefused[complex128](t, invalid+"json: unsupported type: complex128")
@@ -175,7 +175,7 @@ func TestJSONRefusesTypesThatDoNotComeBack(t *testing.T) {
 	typeRefused[map[keyed]int](t, invalid+"a map key of type codec_test.keyed has MarshalText and no UnmarshalText")
 	typeRefused[map[float64]int](t, invalid+"a map key of type float64 cannot be written")
 
-	comesBack(t, someHidden{A: 1})
+	comesBack(t, someHidden{1, 0})
 	comesBack(t, onlyMethods{7})
 	comesBack(t, map[string]onlyMethods{"a": {7}})
 	comesBack(t, struct{}{})
@@ -214,7 +214,7 @@ func TestJSONRefusesLossInAny(t *testing.T) {
 	for says, v := range map[string]any{
 		"invalid argument: no field of errors.errorString":          errors.New("lost"),
 		`["err"]: invalid argument: no field of errors.errorString`: map[string]any{"err": errors.New("lost")},
-		"[1]: invalid argument: no field of codec_test.allHidden":   []any{1, allHidden{}},
+		"[1]: invalid argument: no field of codec_test.allHidden":   []any{1, allHidden{1, 2}},
 		".Err: invalid argument: no field of errors.errorString":    recursive{Err: errors.New("lost")},
 		"[0].Err: invalid argument: no field of":                    []struct{ Err error }{{errors.New("lost")}},
 	} {

@@ -135,13 +135,13 @@ func TestValues(t *testing.T) {
 		require.True(t, b.CarriesValues())
 		type order struct{ id int }
 		v := &order{1}
-		p := pubsub.Payload{Format: pubsub.GoValue, Value: v}
+		p := pubsub.ValuePayload(v)
 		r := open(t, b, "a", pubsub.Position{}).start(nil)
 		require.NoError(t, b.Publish(t.Context(), "a", p))
 		require.NoError(t, b.Topic(b, "a").Publish(t.Context(), p))
 		for _, f := range r.frames {
 			require.Equal(t, pubsub.GoValue, f.Payload.Format)
-			require.Same(t, v, f.Payload.Value)
+			require.Same(t, v, f.Payload.Value())
 		}
 		require.Len(t, r.frames, 2)
 		require.Same(t, v, b.Published("a")[1].Value.Value)

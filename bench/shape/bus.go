@@ -102,12 +102,15 @@ func (b Bus[T]) Contender() Contender[T] {
 		if err != nil {
 			return nil, err
 		}
-		return &busSystem[T]{
+		s := &busSystem[T]{
 			Bus:          b,
 			bus:          pubsub.New(backend, b.Codec, b.Options...),
 			closeBackend: closeBackend,
-			topics:       f.TopicNames(),
-		}, nil
+		}
+		for _, name := range f.TopicNames() {
+			s.topics = append(s.topics, s.bus.Topic(name))
+		}
+		return s, nil
 	}}
 }
 
@@ -115,12 +118,12 @@ type busSystem[T any] struct {
 	Bus[T]
 	bus          pubsub.Bus[T]
 	closeBackend func() error
-	topics       []string
+	topics       []*pubsub.Topic[T]
 	readers      sync.WaitGroup
 }
 
 func (b *busSystem[T]) Subscribe(topic int, s *Sink[T]) error {
-	sub, err := b.bus.Subscribe(context.Background(), b.topics[topic], pubsub.Overflow(b.Policy))
+	sub, err := b.topics[topic].Subscribe(context.Background(), pubsub.Overflow(b.Policy))
 	if err != nil {
 		return err
 	}
@@ -129,7 +132,7 @@ func (b *busSystem[T]) Subscribe(topic int, s *Sink[T]) error {
 }
 
 func (b *busSystem[T]) Publish(topic int, v T) error {
-	return b.bus.Publish(context.Background(), b.topics[topic], v)
+	return b.topics[topic].Publish(context.Background(), v)
 }
 
 func (b *busSystem[T]) Close() error {

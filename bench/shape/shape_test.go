@@ -47,6 +47,7 @@ func TestHonestContendersPass(t *testing.T) {
 	const messages = 3000
 	for name, c := range map[string]Contender[[]byte]{
 		"channels": Channels[[]byte]("chan", 4),
+		"bare":     BareChannels[[]byte]("bare", 4),
 		"All":      bus(pubsub.Block, All[[]byte]),
 		"Next":     bus(pubsub.Block, Next[[]byte]),
 		"C":        bus(pubsub.Block, C[[]byte]),

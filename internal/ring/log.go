@@ -143,7 +143,7 @@ func (l *Log[V, S]) segments() int {
 // fill before it calls Append.
 func (l *Log[V, S]) Next() (*Segment[V, S], uint64) {
 	slot := Slot(l.end)
-	if slot == 0 {
+	if slot == 0 && (l.tail == nil || l.tail.base.Load() != l.end) { // else it was not filled last time
 		l.extend()
 	}
 	return l.tail, slot

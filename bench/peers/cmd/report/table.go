@@ -171,6 +171,9 @@ func label(contender string) string {
 		return l
 	}
 	if size, ok := strings.CutPrefix(contender, "chan"); ok {
+		if bare, ok := strings.CutSuffix(size, "-bare"); ok {
+			return "raw channels of " + bare + ", of the value alone"
+		}
 		return "raw channels of " + size
 	}
 	if contender == "sdk" {
