@@ -12,6 +12,7 @@ import (
 type alone[T any] struct {
 	*consumer[T]
 	task  task[T]
+	at    bool         // task is not done
 	since atomic.Int64 // when the message was taken, in nanoseconds behind epoch; 0: there is none
 	epoch time.Time    // before all
 }
@@ -28,7 +29,9 @@ func (a *alone[T]) run() {
 		if a.Monitor != nil {
 			a.since.Store(int64(time.Since(a.epoch)))
 		}
+		a.at = true
 		a.handle(&a.task)
+		a.at = false
 		a.since.Store(0)
 	}
 }
@@ -102,8 +105,12 @@ func (a *alone[T]) lookAhead(until time.Time) {
 	}
 }
 
-// putDown accounts for what was read ahead and is not handled any more.
+// putDown accounts for what was read ahead and is not handled any more, and for
+// what runtime.Goexit or the like ended the goroutine at.
 func (a *alone[T]) putDown() {
+	if a.at {
+		a.drop(&a.task, errExited)
+	}
 	e := a.hand
 	switch {
 	case e == nil:

@@ -104,7 +104,9 @@ func BenchmarkEach(b *testing.B) {
 		{"workers=8/keys=64/work=1us", 8, own, 1000},
 	} {
 		handler := func(context.Context, text) error {
-			spin(load.work)
+			if spin(load.work) < 0 {
+				return errOut
+			}
 			return nil
 		}
 		contenders := []struct {

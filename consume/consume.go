@@ -55,7 +55,8 @@ type Options[T any] struct {
 	InFlight int
 
 	// Grace is how long handlers may go on when Each is to end, and GiveUp after
-	// them. The default is 10 seconds; a negative Grace is none.
+	// them. The default is 10 seconds; a negative Grace is none, behind Drain,
+	// too. It ends their ctx: Each waits for them to return.
 	Grace time.Duration
 
 	// Monitor counts what Each does. The default, nil, counts nothing.

@@ -59,8 +59,10 @@
 // tried is dropped. Each leaves the subscription open: what is queued there is
 // for the next reader, or is dropped by Close and counted by its Stats.
 //
-// To end a program without losing a message, drain first and let ctx go on:
+// To end a program without losing a message, drain first and let ctx go on. Give
+// Drain a ctx with a deadline: without one it does not wait for a handler that
+// takes longer than some seconds.
 //
 //	<-signal
-//	sub.Drain(limit) // Each returns nil when the rest is handled
+//	err := sub.Drain(limit) // Each returns nil when the rest is handled
 package consume

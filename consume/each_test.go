@@ -285,12 +285,14 @@ func TestGoexit(t *testing.T) {
 	t.Run("alone", func(t *testing.T) {
 		bubble(t, func(t *testing.T, d *desk) {
 			d.send("a1", "a2")
+			monitor := new(consume.Monitor)
 			var gone sync.WaitGroup
 			gone.Go(func() {
-				_ = consume.Each(t.Context(), d.sub, func(context.Context, message) error { runtime.Goexit(); return nil }, options{})
+				_ = consume.Each(t.Context(), d.sub, func(context.Context, message) error { runtime.Goexit(); return nil }, options{Monitor: monitor})
 				t.Error("Each returned on a goroutine that is over")
 			})
 			gone.Wait()
+			require.Equal(t, consume.Stats{Taken: 1, Dropped: 1}, monitor.Stats())
 			e, err := d.sub.Next(t.Context())
 			require.NoError(t, err)
 			require.Equal(t, "a2", e.Message.Value.String())

@@ -15,7 +15,7 @@ type UnhandledError[T any] struct {
 	// Err is why Each ended.
 	Err error
 	// Unhandled are the messages, in the order of the subscription. There are no
-	// more than [Options].InFlight of them.
+	// more than Each may have taken at once: see [Options].InFlight.
 	Unhandled []Unhandled[T]
 }
 
