@@ -81,6 +81,11 @@ func TestNilAfterAnOrderlyEnd(t *testing.T) {
 	for name, end := range map[string]func(*desk) error{
 		"Close": func(d *desk) error { return d.sub.Close() },
 		"Drain": func(d *desk) error { return drain(d.sub) },
+		"Bus.Drain": func(d *desk) error {
+			ctx, cancel := context.WithTimeout(context.Background(), time.Hour)
+			defer cancel()
+			return d.bus.Drain(ctx)
+		},
 	} {
 		for _, workers := range []int{1, 3} {
 			t.Run(fmt.Sprint(name, workers), func(t *testing.T) {

@@ -250,7 +250,7 @@ func law(t *testing.T, seed uint64, unit time.Duration) {
 	// The end comes in the middle, or behind all.
 	published := make(chan struct{})
 	endAt := r.IntN(2 * messages)
-	endKind := r.IntN(6)
+	endKind := r.IntN(7)
 	behind := false // all messages
 	ending := sync.OnceFunc(func() {
 		select {
@@ -269,6 +269,8 @@ func law(t *testing.T, seed uint64, unit time.Duration) {
 			backend.EndStreams(pubsub.ErrPermissionDenied, "orders")
 		case 5:
 			go bus.Close()
+		case 6:
+			go bus.Drain(context.Background())
 		}
 	})
 
