@@ -144,7 +144,7 @@ func TestValues(t *testing.T) {
 			require.Same(t, v, f.Payload.Value())
 		}
 		require.Len(t, r.frames, 2)
-		require.Same(t, v, b.Published("a")[1].Value.Value)
+		require.Same(t, v, b.Published("a")[1].Value.Value())
 	}, memory.WithMaxPayload(1), memory.WithHistory(5))
 }
 
@@ -345,6 +345,36 @@ func TestBatchDuringClose(t *testing.T) {
 			}
 		})
 	}
+}
+
+// The same on the short way, where all was counted at once.
+func TestQuickBatchDuringClose(t *testing.T) {
+	bubble(t, func(t *testing.T, b *memory.Backend) {
+		block, release := stall()
+		open(t, b, "a", pubsub.Position{}).start(func(ctx context.Context, f pubsub.Frame) error {
+			if string(f.Payload.Data) == "3" {
+				return block(ctx, f)
+			}
+			return nil
+		})
+		synctest.Wait()
+		publish(t, b, "a", "1")
+		go func() {
+			synctest.Wait()
+			b.Close()
+			release()
+		}()
+		n, err := batcher(t, b, "a").PublishBatch(context.Background(), texts("2", "3", "4"))
+		require.Equal(t, 2, n)
+		require.ErrorIs(t, err, pubsub.ErrClosed)
+		require.Equal(t, pubsub.Accepted, pubsub.OutcomeOf(err))
+		require.Equal(t, uint64(4), b.Stats("a").Accepted)
+
+		// The error is about the message at that index.
+		n, err = batcher(t, b, "a").PublishBatch(context.Background(), texts("2", "too large"))
+		require.Zero(t, n)
+		require.ErrorIs(t, err, pubsub.ErrClosed)
+	}, memory.WithMaxPayload(2))
 }
 
 // Of a batch over a hook the first message fails, and the rest with it.

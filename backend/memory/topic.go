@@ -29,7 +29,7 @@ type topic struct {
 	turn
 
 	mu      sync.Mutex
-	streams []*stream // copied on change
+	streams []*stream // in any order; read without mu by who has got them from accept
 	log     history
 	paused  error           // not nil: streams get nothing, and Subscribe that error
 	seen    pubsub.Position // then: the newest message that the streams have seen
@@ -39,11 +39,12 @@ type topic struct {
 
 	listed bool // in engine.idle; guarded by engine.mu
 
-	suppressed uint64 // duplicates, for Stats
+	suppressed uint64 // duplicates, for Stats, as is
+	uncounted  uint64 // what was lost besides what word counts
 }
 
 func newTopic(e *engine, name string, page uint64) *topic {
-	t := &topic{name: name, engine: e, log: history{limit: e.history}}
+	t := &topic{name: name, engine: e, log: history{limits: e.history}}
 	t.page.Store(page)
 	t.word.Store(slow)
 	return t
@@ -201,9 +202,20 @@ func (t *topic) publishInTurn(ctx context.Context, ps []pubsub.Payload, i int, h
 		}
 		at, n = first, len(streams)
 		for end := i + counted; i < end; i++ {
-			more := i < len(ps)-1 && n == 1
-			f := pubsub.Frame{Kind: pubsub.KindMessage, More: more, Payload: ps[i], Position: at}
-			if refused := hand(ctx, f, streams, ready); refused > 0 && ctx.Err() != nil {
+			f := pubsub.Frame{Kind: pubsub.KindMessage, More: i < len(ps)-1 && n == 1, Payload: ps[i], Position: at}
+			refused := 0
+			for _, s := range streams {
+				var err error
+				if ready {
+					err = s.deliver(ctx, f)
+				} else {
+					err = s.take(ctx, f)
+				}
+				if err != nil {
+					refused++
+				}
+			}
+			if refused > 0 && ctx.Err() != nil {
 				t.leave()
 				return i, t.outcome(ctx, at, n, refused)
 			}
@@ -213,22 +225,6 @@ func (t *topic) publishInTurn(ctx context.Context, ps []pubsub.Payload, i int, h
 	t.leave()
 	at.Sequence--
 	return t.total(len(ps), t.outcome(ctx, at, n, 0))
-}
-
-// hand gives f to the streams, and returns how many refused it.
-func hand(ctx context.Context, f pubsub.Frame, streams []*stream, ready bool) (refused int) {
-	for _, s := range streams {
-		var err error
-		if ready {
-			err = s.deliver(ctx, f)
-		} else {
-			err = s.take(ctx, f)
-		}
-		if err != nil {
-			refused++
-		}
-	}
-	return refused
 }
 
 // accept numbers the payloads. It returns the position of the first, the
@@ -255,7 +251,7 @@ func (t *topic) accept(ps []pubsub.Payload) (first pubsub.Position, streams []*s
 		return first, nil, false, nil
 	}
 	ready = t.allLive()
-	if ready && t.log.limit == 0 && t.word.Load()&slow != 0 && t.engine.publishing.Load() == nil {
+	if ready && t.log.limits.messages == 0 && t.word.Load()&slow != 0 && t.engine.publishing.Load() == nil {
 		// From here on publishers may take the short way. Who came here only
 		// because others were publishing finds that arranged.
 		t.quicken()
@@ -328,23 +324,32 @@ func (t *topic) subscribe(ctx context.Context, from pubsub.Start) (*stream, erro
 		return nil, t.paused
 	}
 	t.word.Or(slow)
-	s := &stream{topic: t, ctx: ctx, wake: make(chan struct{}, 1)}
+	s := &stream{topic: t, ctx: ctx}
 	s.start = t.begin(from)
 	if s.start != t.head() {
 		s.push(t.replay(s.start)...)
 	}
-	t.streams = append(slices.Clip(t.streams), s)
+	s.index = len(t.streams)
+	t.streams = append(t.streams, s)
 	t.engine.open.Add(1)
 	return s, nil
 }
 
-// remove takes s out of the streams. mu is held.
+// remove takes s out of the streams, at a cost that does not depend on how many
+// there are unless somebody has the turn. mu is held.
 func (t *topic) remove(s *stream) {
-	i := slices.Index(t.streams, s)
-	if i < 0 {
+	if s.index < 0 {
 		return
 	}
-	t.streams = slices.Delete(slices.Clone(t.streams), i, i+1)
+	if t.word.Load()&held != 0 {
+		t.streams = slices.Clone(t.streams) // he may be going through them
+	}
+	last := len(t.streams) - 1
+	t.streams[last].index = s.index
+	t.streams[s.index] = t.streams[last]
+	t.streams[last] = nil
+	t.streams = t.streams[:last]
+	s.index = -1
 	t.engine.open.Add(-1)
 	t.doLocked(t.still)
 }
@@ -353,6 +358,7 @@ func (t *topic) remove(s *stream) {
 func (t *topic) endAll(err error) {
 	for _, s := range t.streams {
 		s.end(err)
+		s.index = -1
 	}
 	t.engine.open.Add(-int64(len(t.streams)))
 	t.streams = nil
@@ -368,11 +374,12 @@ func (t *topic) close() {
 	t.doLocked(t.still)
 }
 
-// forget makes a topic that is not in use unusable and returns its page.
+// forget makes a topic unusable, history and all, and returns its page. It
+// fails if the topic is in use.
 func (t *topic) forget() (page uint64, ok bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if len(t.streams) > 0 || t.paused != nil || t.log.limit > 0 {
+	if len(t.streams) > 0 || t.paused != nil {
 		return 0, false
 	}
 	t.gone = true

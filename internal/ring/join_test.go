@@ -2,6 +2,9 @@ package ring
 
 import (
 	"context"
+	"runtime"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -225,4 +228,101 @@ func TestAbsurdHoles(t *testing.T) {
 	require.Zero(t, dropped)
 	p := Place{1, 1<<64 - 1}
 	require.Equal(t, p, p.Behind(), "there is nothing behind it")
+}
+
+// Notes that pile up at one place become few; nobody is told that the stream is
+// back who was not told that it was away.
+func TestStatesThatPileUp(t *testing.T) {
+	for _, c := range []struct{ notes, want []Kind }{
+		{[]Kind{Down, Up, Down}, []Kind{Down}},
+		{[]Kind{Down, Up, Down, Up}, []Kind{Down, Up}},
+		{[]Kind{Down, Down, Down}, []Kind{Down}},
+	} {
+		l := numbered(10, 0, 3, false)
+		cur := NewCursor[int, string](false)
+		l.Join(cur)
+		for i, k := range c.notes {
+			l.Note(Note{Kind: k, Info: i})
+		}
+		l.Compact()
+		var got []Kind
+		for range c.want {
+			var v testView
+			n, _ := cur.Look(&v)
+			got = append(got, n.Kind)
+			require.GreaterOrEqual(t, n.Info.(int), len(c.notes)-2, "the newest")
+		}
+		require.Equal(t, c.want, got)
+		require.Empty(t, all(t, cur))
+	}
+}
+
+// A reader that joined while the writer went on stood behind notes of later
+// messages, whose holes it then never heard of, or further back than a blocking
+// log has room for.
+func TestJoinWhileTheWriterGoesOn(t *testing.T) {
+	l := numbered(1, 0, 0, true)
+	var stop atomic.Bool
+	var writing sync.WaitGroup
+	writing.Go(func() {
+		for n := 0; !stop.Load(); {
+			if l.Crowded() && l.Laggard(1) != nil {
+				runtime.Gosched()
+				continue
+			}
+			write(l, n, n+1)
+			n++
+			l.Note(Note{Kind: Gap, Hole: Hole{Lost: 1, Exact: true}})
+		}
+	})
+	defer writing.Wait()
+	defer stop.Store(true)
+	for range 10_000 {
+		c := NewCursor[int, string](false)
+		l.Join(c)
+		at, read := c.next.Load(), uint64(0)
+		l.mu.Lock()
+		if n := l.notes.after(c.read.seq - 1); n != nil && n.seq == c.read.seq {
+			read = n.at
+		}
+		l.mu.Unlock()
+		require.LessOrEqual(t, read, at, "a note behind the cursor counts as read")
+		require.LessOrEqual(t, l.head.Load()-at, l.capacity, "no room was kept for who joined")
+		c.Stop()
+		c.Leave()
+	}
+}
+
+// A reader that had seen how far the log was, and then overflowed, reported holes
+// that had come since and stand behind its place.
+func TestOverflowWhileTheWriterGoesOn(t *testing.T) {
+	l := numbered(2, 0, 5, false)
+	c := NewCursor[int, string](false)
+	c.read.seq = 0
+	l.mu.Lock()
+	l.enter(c, 0, Place{})
+	l.mu.Unlock()
+	l.Note(Note{Kind: Gap, Hole: Hole{After: Place{1, 5}, Resume: Place{1, 10}, Lost: 4, Exact: true}})
+	for n := 9; n < 29; n++ {
+		write(l, n, n+1)
+		for range 20 {
+			l.Note(Note{Kind: Beat})
+			l.Note(Note{Kind: Down})
+		}
+	}
+	require.NotZero(t, l.notes.dropped.seq)
+	c.mu.Lock()
+	c.overflow(0) // because of what it saw before all this
+	c.mu.Unlock()
+	known := uint64(0)
+	for _, n := range all(t, c) {
+		switch {
+		case n >= 0:
+			known++
+			require.EqualValues(t, known-1, n)
+		default:
+			known += uint64(-n)
+		}
+	}
+	require.EqualValues(t, 29, known)
 }

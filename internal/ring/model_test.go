@@ -228,7 +228,10 @@ func play(script []byte) error {
 			}
 		case 4: // a batch
 			for k := range 1 + 4*arg {
-				r.write(k < 4*arg)
+				r.write(k < 4*arg || arg%4 == 3) // or it is a note that shows them
+			}
+			if arg%4 == 3 {
+				r.note(Gap, 1, false)
 			}
 		case 5:
 			r.note(Gap, uint64(arg+1), false)
