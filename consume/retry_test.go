@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/cenkalti/backoff/v4"
@@ -82,6 +83,7 @@ func TestPolicyIsReset(t *testing.T) {
 			}, o)
 		})
 		time.Sleep(time.Hour)
+		synctest.Wait()
 		require.Equal(t, []time.Duration{0, time.Minute, 2 * time.Minute}, tries)
 		d.drain()
 		require.NoError(t, <-done)
