@@ -50,6 +50,7 @@ type Backend struct {
 	cancel    context.CancelFunc
 	clients   clients
 	recovery  *recovery
+	foreign   foreign
 }
 
 var _ pubsub.Backend = (*Backend)(nil)
@@ -87,7 +88,7 @@ func New(cacheName string, opts ...Option) (*Backend, error) {
 		timeout:     b.options.subscribeTimeout,
 		capacity:    b.options.capacity(),
 		open:        make(map[*client]struct{}),
-		dial:        func(p auth.CredentialProvider) (*sdkClient, error) { return newSDKClient(&b.options, p) },
+		dial:        func(p auth.CredentialProvider) (*sdkClient, error) { return newSDKClient(&b.options, &b.foreign, p) },
 	}
 	return b, nil
 }
