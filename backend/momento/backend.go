@@ -105,6 +105,9 @@ func (b *Backend) Subscribe(ctx context.Context, topic string, from pubsub.Start
 
 // Publish implements [pubsub.Backend]. A Text payload is published as a
 // Momento string, a Binary one as bytes. See [WithPublishRetry] about errors.
+//
+// pubsub.OutcomeOf tells of its errors that the message was not accepted where
+// that is certain: the request was not sent, or the service itself refused it.
 func (b *Backend) Publish(ctx context.Context, topic string, p pubsub.Payload) error {
 	request := &sdk.TopicPublishRequest{CacheName: b.cacheName, TopicName: topic}
 	switch p.Format {
@@ -113,45 +116,53 @@ func (b *Backend) Publish(ctx context.Context, topic string, p pubsub.Payload) e
 	case pubsub.Binary:
 		request.Value = sdk.Bytes(p.Data)
 	default:
-		return fmt.Errorf("%w: unknown format %v", pubsub.ErrInvalidPayload, p.Format)
+		return pubsub.WithOutcome(fmt.Errorf("%w: unknown format %v", pubsub.ErrInvalidPayload, p.Format), pubsub.NotAccepted)
 	}
-	err := b.publish(ctx, request)
+	var all attempts
+	err := b.publish(ctx, request, &all)
 	if err == nil || b.options.publishRetry == nil {
-		return err
+		return all.tell(err)
 	}
 	policy := b.options.publishRetry()
 	if policy == nil {
-		return invalid("the function given to WithPublishRetry returned nil")
+		return all.tell(pubsub.WithOutcome(invalid("the function given to WithPublishRetry returned nil"), pubsub.OutcomeOf(err)))
 	}
 	policy.Reset()
 	for errors.Is(err, pubsub.ErrUnavailable) || errors.Is(err, pubsub.ErrLimitExceeded) {
 		wait := policy.NextBackOff()
 		if wait == backoff.Stop {
-			return err
+			break
 		}
 		if !sleep(ctx, max(wait, minWait), b.ctx.Done()) {
-			return &serviceError{sentinel: ctx.Err(), cause: err}
+			err = &serviceError{sentinel: ctx.Err(), cause: err} // with its outcome
+			break
 		}
-		err = b.publish(ctx, request)
+		err = b.publish(ctx, request, &all)
 	}
-	return err
+	return all.tell(err)
 }
 
 // publish makes one attempt, or a second one with fresh credentials.
-func (b *Backend) publish(ctx context.Context, request *sdk.TopicPublishRequest) error {
+func (b *Backend) publish(ctx context.Context, request *sdk.TopicPublishRequest, all *attempts) error {
 	replaced, err := b.call(ctx, request)
 	if replaced && errors.Is(err, pubsub.ErrUnauthenticated) {
 		_, err = b.call(ctx, request)
+	}
+	if err != nil {
+		all.failed(err)
 	}
 	return err
 }
 
 // call makes one attempt. replaced tells that the next one would be made with
-// another SDK client.
+// another SDK client. The error tells the attempt's outcome.
 func (b *Backend) call(ctx context.Context, request *sdk.TopicPublishRequest) (replaced bool, err error) {
+	if ctx.Err() != nil {
+		return false, pubsub.WithOutcome(ctx.Err(), pubsub.NotAccepted)
+	}
 	cl, err := b.clients.acquire(ctx)
 	if err != nil {
-		return false, err
+		return false, pubsub.WithOutcome(err, pubsub.NotAccepted)
 	}
 	callCtx := ctx
 	if b.options.publishTimeout < b.options.subscribeTimeout {
@@ -165,14 +176,15 @@ func (b *Backend) call(ctx context.Context, request *sdk.TopicPublishRequest) (r
 	if err == nil {
 		return false, nil
 	}
+	outcome := outcomeOf(err)
 	if b.ctx.Err() != nil {
-		return false, &serviceError{sentinel: errClosed, cause: err}
+		return false, pubsub.WithOutcome(&serviceError{sentinel: errClosed, cause: err}, outcome)
 	}
 	err = translatePublish(ctx, err)
-	if ctx.Err() != nil {
-		return false, err // the caller's own end tells nothing of the connection
+	if ctx.Err() == nil { // the caller's own end tells nothing of the connection
+		replaced = b.clients.failed(cl, err)
 	}
-	return b.clients.failed(cl, err), err
+	return replaced, pubsub.WithOutcome(err, outcome)
 }
 
 // Close ends the Backend: its streams end with pubsub.ErrClosed, and calls

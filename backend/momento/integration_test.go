@@ -147,7 +147,7 @@ func TestReconnectAfterEndStreams(t *testing.T) {
 	for _, inclusive := range []bool{false, true} {
 		for code := codes.OK; code <= codes.DataLoss; code++ {
 			switch code {
-			case codes.InvalidArgument, codes.NotFound, codes.PermissionDenied, codes.Unauthenticated, codes.OutOfRange, codes.Unimplemented:
+			case codes.InvalidArgument, codes.NotFound, codes.PermissionDenied, codes.Unauthenticated:
 				continue // permanent
 			}
 			t.Run(fmt.Sprintf("%v inclusive %v", code, inclusive), func(t *testing.T) {
