@@ -50,6 +50,7 @@ type Backend struct {
 	cancel    context.CancelFunc
 	clients   clients
 	recovery  *recovery
+	outages   outages
 	foreign   foreign
 }
 
@@ -80,6 +81,7 @@ func New(cacheName string, opts ...Option) (*Backend, error) {
 	if err := b.options.resolve(); err != nil {
 		return nil, err
 	}
+	b.outages.log = b.options.logger
 	b.ctx, b.cancel = context.WithCancel(context.Background())
 	b.clients = clients{
 		ctx:         b.ctx,
@@ -96,7 +98,7 @@ func New(cacheName string, opts ...Option) (*Backend, error) {
 // Subscribe implements [pubsub.Backend]. It tries once, and again only
 // if that failed for a reason that has since been mended.
 func (b *Backend) Subscribe(ctx context.Context, topic string, from pubsub.Start) (pubsub.Stream, error) {
-	s, err := b.subscribe(ctx, topic, from.After)
+	s, err := b.subscribe(ctx, topic, from)
 	if err != nil {
 		return nil, err
 	}

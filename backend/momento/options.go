@@ -31,6 +31,7 @@ type options struct {
 	subscribeTimeout time.Duration // 0: the configuration's
 	publishTimeout   time.Duration // 0: the configuration's
 	maxSubscriptions uint32        // 0: the configuration's
+	refusalPatience  time.Duration // 0: none
 	logger           *slog.Logger
 	newClient        func(config.TopicsConfiguration, auth.CredentialProvider) (sdk.TopicClient, error)
 	err              error // the first option that cannot work
@@ -130,6 +131,23 @@ func WithBackoff(f func() backoff.BackOff) Option {
 			o.fail("WithBackoff: the function is nil")
 		}
 		o.backOff = f
+	}
+}
+
+// WithRefusalPatience has a stream that the service accepted once, and refuses
+// now, go on trying for d before the refusal ends it: wrong credentials, no
+// permission, no such cache, an invalid argument. Such a refusal can pass, as
+// where permissions are being rolled out or credentials are being swapped.
+// Meanwhile the stream's states are Reconnecting, with the refusal as their Err.
+// The time counts from the first refusal since the stream was up for a second.
+//
+// The first Subscribe of a stream fails at once nevertheless. The default is 0.
+func WithRefusalPatience(d time.Duration) Option {
+	return func(o *options) {
+		if d < 0 {
+			o.fail("WithRefusalPatience: %v is negative", d)
+		}
+		o.refusalPatience = d
 	}
 }
 

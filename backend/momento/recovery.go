@@ -15,13 +15,18 @@ const (
 	limitStretch = 10
 	// minWait keeps a policy that does not wait from spinning.
 	minWait = time.Millisecond
+	// provenAfter is how long a stream must be back for others to follow: a
+	// service may accept streams only to end them.
+	provenAfter = 200 * time.Millisecond
 )
 
 // recovery lets the streams of a Backend come back together: however many are
 // down, they take turns in waiting, so that they try no more often than one
 // would, and when one gets through, the others follow.
 type recovery struct {
+	streams        atomic.Int64 // there are
 	usual, limited turns
+	budget         budget
 
 	mu   sync.Mutex
 	back chan struct{} // closed when a stream is back
@@ -83,6 +88,27 @@ func (t *turns) next() {
 	t.busy = true
 	close(t.waiting[first].come)
 	t.waiting = slices.Delete(t.waiting, first, first+1)
+}
+
+// budget keeps streams that come back only to break again from doing so at the
+// service's pace. Each stream may break twice, and twenty times besides; then
+// each tenth of the streams may break once a second, and the others wait.
+type budget struct {
+	mu   sync.Mutex
+	used float64 // breaks not yet made up for
+	asOf time.Time
+}
+
+// take takes note that one of so many streams broke, and returns how long it
+// waits before it tries to come back.
+func (b *budget) take(streams int) time.Duration {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	now, perSecond := time.Now(), max(1, float64(streams)/10)
+	b.used = max(0, b.used-now.Sub(b.asOf).Seconds()*perSecond) + 1
+	b.asOf = now
+	excess := b.used - float64(2*streams+20)
+	return max(0, time.Duration(excess/perSecond*float64(time.Second)))
 }
 
 // success tells that a stream is back.
