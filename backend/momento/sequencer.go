@@ -50,6 +50,9 @@ type sequencer struct {
 	// message being missing that is not reported yet: at.Sequence+1, or more
 	// where something is uncertain.
 	latest uint64
+	// lenient tells, until an item comes, that announcements up to latest are
+	// of messages that nobody waits for.
+	lenient bool
 	// rejoined is set from a resubscription to the next item: what is missing
 	// there passed while the stream was down.
 	rejoined bool
@@ -170,6 +173,7 @@ func (s *sequencer) discontinuity(sequence, page uint64) {
 		}
 	case s.jumps(sequence):
 		s.doubt()
+	case s.lenient && sequence <= s.latest:
 	case sequence > s.at.Sequence:
 		// The unreadable one came before it, and is among what is missing.
 		s.held.announced = max(s.held.announced, sequence)

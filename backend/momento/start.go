@@ -82,7 +82,7 @@ func (s *stream) beginWithLast(n uint64) error {
 	s.seq = newSequencer(pubsub.Position{Page: end.Page, Sequence: max(first, then.item.Sequence) - 1})
 	s.seq.rejoined, s.seq.opening = false, false
 	if then.item.Sequence == 0 {
-		s.seq.latest = plus(end.Sequence, 1)
+		s.seq.latest, s.seq.lenient = plus(end.Sequence, 1), true
 	}
 	s.start = s.seq.at
 	return nil
