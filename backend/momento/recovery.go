@@ -74,6 +74,13 @@ func (t *turns) leave(own *turn) {
 	t.next()
 }
 
+// count returns how many streams wait for their turn.
+func (t *turns) count() int {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return len(t.waiting)
+}
+
 // next gives the turn to the next stream if it is free. Requires mu.
 func (t *turns) next() {
 	if t.busy || len(t.waiting) == 0 {
@@ -91,28 +98,51 @@ func (t *turns) next() {
 }
 
 // budget keeps streams that come back only to break again from doing so at the
-// service's pace. Each stream may break twice, and twenty times besides; then
-// each tenth of the streams may break once a second, and the others wait.
+// service's pace. A break takes one from it, and so does each stream that is
+// woken. There are four for each stream, and forty besides, and each second
+// gives back one for ten streams.
 type budget struct {
 	mu   sync.Mutex
-	used float64 // breaks not yet made up for
+	used float64
 	asOf time.Time
 }
 
-// take takes note that one of so many streams broke, and returns how long it
-// waits before it tries to come back.
-func (b *budget) take(streams int) time.Duration {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	now, perSecond := time.Now(), max(1, float64(streams)/10)
-	b.used = max(0, b.used-now.Sub(b.asOf).Seconds()*perSecond) + 1
+// settle gives back what the time that passed gives back. Requires mu.
+func (b *budget) settle(streams int64) (perSecond, left float64) {
+	now := time.Now()
+	perSecond = max(1, float64(streams)/10)
+	b.used = max(0, b.used-now.Sub(b.asOf).Seconds()*perSecond)
 	b.asOf = now
-	excess := b.used - float64(2*streams+20)
-	return max(0, time.Duration(excess/perSecond*float64(time.Second)))
+	return perSecond, float64(4*streams+40) - b.used
 }
 
-// success tells that a stream is back.
+// broke takes note that one of so many streams broke, and returns how long it
+// waits before it tries to come back.
+func (b *budget) broke(streams int64) time.Duration {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	perSecond, left := b.settle(streams)
+	b.used++
+	return max(0, time.Duration((1-left)/perSecond*float64(time.Second)))
+}
+
+// wake reports whether n of so many streams may be woken.
+func (b *budget) wake(n int, streams int64) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if _, left := b.settle(streams); left < float64(n) {
+		return false
+	}
+	b.used += float64(n)
+	return true
+}
+
+// success tells that a stream is back, so that the others follow. If that was
+// so too often of late, they go on taking turns.
 func (r *recovery) success() {
+	if !r.budget.wake(r.usual.count(), r.streams.Load()) {
+		return
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	close(r.back)

@@ -284,7 +284,7 @@ func (s *sequencer) jumps(n uint64) bool {
 func (s *sequencer) turn(page uint64) {
 	s.reset()
 	s.at = pubsub.Position{Page: page}
-	s.begun, s.skip, s.adrift = false, 0, false
+	s.begun, s.lenient, s.skip, s.adrift = false, false, 0, false
 	s.stale, s.staleSeen = pubsub.Position{}, 0
 }
 

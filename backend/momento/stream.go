@@ -307,7 +307,7 @@ func (s *stream) reconnect(err error, up time.Duration) error {
 	outages.broke(s.topic, err)
 	back := false
 	defer func() { outages.over(back) }()
-	pause := recovery.budget.take(int(recovery.streams.Load()))
+	pause := recovery.budget.broke(recovery.streams.Load())
 	slowed := false // because of a limit
 	for attempt := 1; ; attempt++ {
 		s.state(pubsub.StateChange{State: pubsub.Reconnecting, Err: err, Attempt: attempt, Downtime: time.Since(broke)})
