@@ -89,6 +89,10 @@ func New(cacheName string, opts ...Option) (*Backend, error) {
 		refreshes:   b.options.refreshes,
 		timeout:     b.options.subscribeTimeout,
 		capacity:    b.options.capacity(),
+		check:       b.options.checkCredentials,
+		freshAfter:  b.options.freshAfter,
+		log:         b.options.logger,
+		foreign:     &b.foreign,
 		open:        make(map[*client]struct{}),
 		dial:        func(p auth.CredentialProvider) (*sdkClient, error) { return newSDKClient(&b.options, &b.foreign, p) },
 	}

@@ -146,3 +146,20 @@ func (f *foreign) change(err error) (_ error, changed bool) {
 	}
 	return err, false
 }
+
+// wrap returns err, which stays as it is, with a text that may be shown.
+func (f *foreign) wrap(err error) error {
+	text := f.text(err.Error())
+	if text == err.Error() {
+		return err
+	}
+	return &foreignError{text, err}
+}
+
+type foreignError struct {
+	text  string
+	cause error
+}
+
+func (e *foreignError) Error() string { return e.text }
+func (e *foreignError) Unwrap() error { return e.cause }

@@ -38,6 +38,9 @@ type sdkClient struct {
 func newSDKClient(o *options, f *foreign, p auth.CredentialProvider) (*sdkClient, error) {
 	f.know(p.GetAuthToken())
 	l := &endingLogger{MomentoLogger: newSDKLogger(o.logger, f), ended: make(chan struct{})}
+	if o.proxyResolves {
+		p = unresolved{p}
+	}
 	c, err := o.newClient(o.sdkConfiguration(l), p)
 	if err != nil {
 		return nil, f.error(err)
