@@ -10,6 +10,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 
 	"github.com/topicbus/pubsub"
 )
@@ -418,4 +419,29 @@ func TestWithPage(t *testing.T) {
 	}
 	_, err := NewServer(WithPage(0))
 	require.ErrorContains(t, err, "WithPage")
+}
+
+// What is published as a frame is numbered, retained and sent again.
+func TestPublishFrame(t *testing.T) {
+	srv := newServer(t)
+	to := srv.Topic(cache, topic)
+	fill(t, to, "a")
+	for n, frame := range []func(pubsub.Position) Frame{ItemWithoutValue, ItemOfUnknownKind} {
+		at, err := to.PublishFrame(frame)
+		require.NoError(t, err)
+		require.Equal(t, pubsub.Position{Page: 10, Sequence: uint64(n) + 2}, at)
+	}
+	for range 2 {
+		s := newRawClient(t, srv).subscribe(testContext(t), 2, 10)
+		s.want("heartbeat", "item 10/2 without value", "item 10/3 of unknown kind")
+	}
+	_, err := to.PublishFrame(ItemOfInvalidText)
+	require.NoError(t, err)
+	s := newRawClient(t, srv).subscribe(testContext(t), 4, 10)
+	s.want("heartbeat")
+	_, err = s.recv()
+	require.Equal(t, codes.Internal, status.Code(err), "%v", err)
+	require.ErrorContains(t, err, "UTF-8")
+	_, err = srv.Topic("elsewhere", topic).PublishFrame(ItemWithoutValue)
+	require.Equal(t, codes.NotFound, status.Code(err))
 }

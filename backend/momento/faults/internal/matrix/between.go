@@ -12,11 +12,12 @@ import (
 // Between is what may stand between a client and the service: an HTTP/2 proxy
 // that passes calls on, or answers them itself.
 type Between struct {
-	listener net.Listener
-	server   *http.Server
-	done     chan struct{}
-	answer   atomic.Pointer[http.HandlerFunc]
-	answered atomic.Int64
+	listener  net.Listener
+	server    *http.Server
+	transport *http.Transport
+	done      chan struct{}
+	answer    atomic.Pointer[http.HandlerFunc]
+	answered  atomic.Int64
 }
 
 // NewBetween returns one before the server at the address target.
@@ -31,7 +32,7 @@ func NewBetween(target string) (*Between, error) {
 	proxy := httputil.NewSingleHostReverseProxy(&url.URL{Scheme: "http", Host: target})
 	proxy.Transport, proxy.FlushInterval = transport, -1
 	proxy.ErrorLog = quiet
-	b := &Between{listener: l, done: make(chan struct{})}
+	b := &Between{listener: l, transport: transport, done: make(chan struct{})}
 	b.server = &http.Server{
 		Protocols: &h2c,
 		ErrorLog:  quiet,
@@ -47,7 +48,6 @@ func NewBetween(target string) (*Between, error) {
 	go func() {
 		defer close(b.done)
 		_ = b.server.Serve(l) // always ends because of Close
-		transport.CloseIdleConnections()
 	}()
 	return b, nil
 }
@@ -71,7 +71,11 @@ func (b *Between) Answered() int { return int(b.answered.Load()) }
 func (b *Between) Close() {
 	b.server.Close()
 	<-b.done
+	b.rest()
 }
+
+// rest closes the connections to the server that have nothing to do.
+func (b *Between) rest() { b.transport.CloseIdleConnections() }
 
 // Page answers with an error page.
 func Page(status int) http.HandlerFunc {
