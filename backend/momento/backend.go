@@ -7,26 +7,59 @@
 // its place, as a [pubsub.Discontinuity]:
 //
 //	CauseBackend    the service announced a gap, its numbers show one, or a
-//	                message could not be received (without a value, or larger
-//	                than the 4 MiB that gRPC takes; Err tells which)
+//	                message could not be received (without a value, not to be
+//	                decoded, or larger than the 4 MiB that gRPC takes; Err tells
+//	                which)
 //	CauseReconnect  the same, of messages that passed while the stream was
 //	                down; without a count if no message had arrived by which
 //	                the stream could have been resumed
-//	CauseReset      the topic began a new page of numbers
+//	CauseReset      the topic began a new page of numbers, or is on another one
+//	                than the position given; without a count. So is an
+//	                announcement of more than four thousand million messages
 //
-// The service names the number a topic stands at, but its sources disagree
-// whether that message has passed already. A stream that breaks before its
-// first message resumes at that number: it loses nothing, and may deliver one
-// message that was accepted just before Subscribe.
+// A message that cannot be received bears no number that could be read. The next
+// one tells how many are missing; if none comes within two seconds, the hole is
+// told without a count. A stream that breaks on such a message again and again
+// goes on behind it.
 //
-// A stream ends by itself only with an error that will not pass: refused
-// credentials, no permission, no such cache, an invalid argument, or the
-// Backend's end.
+// # Where a stream begins
 //
-// Goroutines: a Backend has one while it makes an SDK client and one while it
-// closes one; Close waits for both. A stream runs on the goroutine that calls
-// Receive, and on a second one while it holds a discontinuity; Receive waits
-// for it.
+// The service tells a new stream the number that the topic stands at, at once,
+// if the topic has messages. Its sources disagree whether the message with that
+// number has passed already. So a stream's Start, and where it resumes if it
+// breaks before its first message, is the earlier of the two: it loses nothing,
+// and may deliver one message that was accepted just before Subscribe. Of a topic
+// without messages the service tells nothing; Start is then zero. Subscribe waits
+// for the number for as long as four times what the service took to accept, at
+// least 50 ms and at most 250 ms.
+//
+// Of earlier messages the service promises "some of the newest", and not how
+// many: that is what Start.Oldest begins with. Start.Last asks twice, first where
+// the topic stands and then for so many messages before that, and begins with
+// those of them that the service has.
+//
+// # How a stream ends
+//
+// A stream ends by itself only with an error that will not pass, by the word of
+// the service itself: refused credentials, no permission, no such cache, an
+// invalid argument ([WithRefusalPatience] has it wait for that to pass), or the
+// Backend's end. What gRPC says, or what stands between, such as a proxy with an
+// error page, counts as pubsub.ErrUnavailable, and the stream goes on trying.
+//
+// # What others write
+//
+// Texts from outside are kept and shown up to 512 bytes, without control
+// characters, and without the credentials that the Backend uses. That holds for
+// the errors of the service and of what stands between, also where errors.As
+// finds an SDK error in them, and for what the SDK logs, which is logged at Debug.
+//
+// # Goroutines
+//
+// A Backend has one while it makes an SDK client and one while it closes one;
+// Close waits for both. It has one for a call of the credentials function, which
+// Close waits for as [WithCredentialsFunc] says. A stream runs on the goroutine
+// that calls Receive, and on a second one while Subscribe waits for where it
+// begins, or while it holds a discontinuity; Receive waits for it.
 package momento
 
 import (
@@ -100,7 +133,8 @@ func New(cacheName string, opts ...Option) (*Backend, error) {
 }
 
 // Subscribe implements [pubsub.Backend]. It tries once, and again only
-// if that failed for a reason that has since been mended.
+// if that failed for a reason that has since been mended. The package comment
+// says what Momento promises of where a stream begins.
 func (b *Backend) Subscribe(ctx context.Context, topic string, from pubsub.Start) (pubsub.Stream, error) {
 	s, err := b.subscribe(ctx, topic, from)
 	if err != nil {

@@ -233,9 +233,9 @@ Times are upper bounds of what was seen, rounded up: of %s on %s/%s with
 
 %d streams of one backend break, and then the service answers each Subscribe in
 the same way for %v. It is asked so often in the worst second, and so often a
-second in the last %v. The worst second is the first one, in which each stream
-tries once by itself; then they take turns. TestWorstRequestRates of
-backend/momento holds 400 streams against limits, in fake time, in more ways.
+second in the last %v. In the first second each stream tries once by itself; then
+they take turns. TestWorstRequestRates of backend/momento holds 400 streams
+against limits, in fake time, in more ways.
 Calls of Publish come as often as the application makes them.
 
 | the service | worst second | later, a second |
