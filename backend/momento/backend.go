@@ -13,9 +13,9 @@
 //	CauseReconnect  the same, of messages that passed while the stream was
 //	                down; without a count if no message had arrived by which
 //	                the stream could have been resumed
-//	CauseReset      the topic began a new page of numbers, or is on another one
-//	                than the position given; without a count. So is an
-//	                announcement of more than four thousand million messages
+//	CauseReset      the topic began a new page of numbers, or is on another page
+//	                than the position that the stream was to begin behind, or
+//	                its numbers jumped by more than 2^32; without a count
 //
 // A message that cannot be received bears no number that could be read. The next
 // one tells how many are missing; if none comes within two seconds, the hole is
@@ -29,9 +29,9 @@
 // number has passed already. So a stream's Start, and where it resumes if it
 // breaks before its first message, is the earlier of the two: it loses nothing,
 // and may deliver one message that was accepted just before Subscribe. Of a topic
-// without messages the service tells nothing; Start is then zero. Subscribe waits
-// for the number for as long as four times what the service took to accept, at
-// least 50 ms and at most 250 ms.
+// without messages the service tells nothing, and Start is zero. Subscribe waits
+// for the number for four times as long as the service took to accept the stream,
+// but for 50 ms at least and 250 ms at most.
 //
 // Of earlier messages the service promises "some of the newest", and not how
 // many: that is what Start.Oldest begins with. Start.Last asks twice, first where
