@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -97,13 +98,13 @@ func TestCredentialsFunctionThatDoesNotReturn(t *testing.T) {
 		s := newService(t)
 		out := &syncBuffer{}
 		release := make(chan struct{})
-		running, most := 0, 0
+		var running, calls atomic.Int32
 		b := s.openBackend(WithSubscribeTimeout(3*time.Second), WithLogger(slog.New(slog.NewTextHandler(out, nil))),
 			WithCredentialsFunc(func(context.Context) (auth.CredentialProvider, error) {
-				running++
-				most = max(most, running)
+				calls.Add(1)
+				require.EqualValues(t, 1, running.Add(1), "calls at once")
 				<-release
-				running--
+				running.Add(-1)
 				return fakeCredentials("t"), nil
 			}))
 		for range 2 {
@@ -117,14 +118,14 @@ func TestCredentialsFunctionThatDoesNotReturn(t *testing.T) {
 			require.Equal(t, pubsub.NotAccepted, pubsub.OutcomeOf(err))
 			require.Equal(t, 3*time.Second+closePause, time.Since(begun))
 		}
-		require.Equal(t, 1, most)
+		require.EqualValues(t, 1, calls.Load())
 		require.Contains(t, out.lines()[0], "level=WARN")
 		require.Contains(t, out.lines()[0], "credentials function has not returned")
 
 		// What it returns at last is used by who waits then, and by nobody later.
 		time.AfterFunc(time.Second, func() { close(release) })
 		require.NoError(t, b.Publish(t.Context(), "topic", pubsub.Payload{}))
-		require.Equal(t, 1, most)
+		require.EqualValues(t, 1, calls.Load())
 		require.NoError(t, b.Close())
 	})
 	synctest.Test(t, func(t *testing.T) { // Close

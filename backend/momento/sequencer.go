@@ -64,8 +64,10 @@ type sequencer struct {
 	// many.
 	skip   uint64
 	adrift bool
-	// stale is the last item dropped because of its page, and how many there
-	// were in a row.
+	// before is the last position accounted for on the page before.
+	before pubsub.Position
+	// stale is the last item dropped because of its page, and staleSeen how many
+	// there were in a row.
 	stale     pubsub.Position
 	staleSeen int
 	// held is what was announced but not yet reported.
@@ -127,7 +129,9 @@ func (s *sequencer) item(p pubsub.Position) (d *pubsub.Discontinuity, deliver bo
 		case s.begun && p.Sequence <= s.at.Sequence:
 			if s.at.Sequence-p.Sequence <= maxJump {
 				// A duplicate; what could not be read before it was one too.
-				s.held.spoiled, s.opening = false, false
+				if s.opening = false; s.held.spoiled {
+					s.held.spoiled, s.held.err = false, nil
+				}
 				return nil, false
 			}
 			s.turn(p.Page)
@@ -138,13 +142,16 @@ func (s *sequencer) item(p pubsub.Position) (d *pubsub.Discontinuity, deliver bo
 	if d = s.missing(p.Sequence); d != nil {
 		d.Resume = p
 	}
-	*s = sequencer{at: p, numbered: true, rooted: true, begun: true, latest: plus(p.Sequence, 1)}
+	*s = sequencer{at: p, numbered: true, rooted: true, begun: true, latest: plus(p.Sequence, 1), before: s.before}
 	return d, true
 }
 
 // isBack takes an item of a page that has passed. It reports whether so many
 // came in a row that the topic must be on that page.
 func (s *sequencer) isBack(p pubsub.Position) bool {
+	if p.Page == s.before.Page && p.Sequence <= s.before.Sequence {
+		return false // a duplicate, whatever the page is now
+	}
 	if p.Page != s.stale.Page || p.Sequence != plus(s.stale.Sequence, 1) {
 		s.staleSeen = 0
 	}
@@ -251,8 +258,9 @@ func (s *sequencer) resubscribed() *pubsub.Discontinuity {
 		s.rejoined, s.opening = true, true
 		return nil
 	}
+	err := s.held.err
 	*s = sequencer{}
-	return &pubsub.Discontinuity{Cause: pubsub.CauseReconnect}
+	return &pubsub.Discontinuity{Cause: pubsub.CauseReconnect, Err: err}
 }
 
 // located reports whether a page is known.
@@ -282,6 +290,9 @@ func (s *sequencer) jumps(n uint64) bool {
 // turn begins a new page, or the same one anew. What is held of the old one
 // joins the report of the reset, whose count is a lower bound anyway.
 func (s *sequencer) turn(page uint64) {
+	if s.begun && page != s.at.Page {
+		s.before = s.at
+	}
 	s.reset()
 	s.at = pubsub.Position{Page: page}
 	s.begun, s.lenient, s.skip, s.adrift = false, false, 0, false

@@ -171,6 +171,7 @@ func TestSequencer(t *testing.T) {
 		{"too large at first: cannot be resumed", at(0, 0), []step{unreadable, outage, item(7, 7)},
 			[]string{"backend lost~0 -..- bad", "resume -", "reconnect lost~0 -..-", "7/7"}},
 
+		{"too large at first, and the stream breaks", at(0, 0), []step{broken, item(7, 7)}, []string{"resume -", "reconnect lost~0 -..- bad", "7/7"}},
 		{"sent again: counted once, and nothing behind it dropped", at(0, 0), []step{item(7, 4), unreadable, unreadable, heartbeat, item(7, 6)},
 			[]string{"7/4", "backend lost~0 7/4..- bad", "backend lost=1 7/4..7/6", "7/6"}},
 		{"sent again after it was reported", at(0, 0), []step{item(7, 4), unreadable, heartbeat, unreadable, heartbeat, item(7, 6)},
@@ -208,6 +209,8 @@ func TestSequencer(t *testing.T) {
 		{"the largest page at first, and it is another", at(0, 0), []step{disc(1, largest), item(7, 6), item(7, 7)}, []string{"reset lost~0 -..7/6", "7/6", "7/7"}},
 		{"a page that has passed, and stays", at(0, 0), []step{item(7, 5), item(6, 1), item(6, 2), item(6, 3), item(6, 4)},
 			[]string{"7/5", "reset lost~0 7/5..6/3", "6/3", "6/4"}},
+		{"a page that has passed is sent again", at(0, 0), []step{item(7, 4), item(7, 5), item(9, 1), item(7, 3), item(7, 4), item(7, 5), item(7, 5), item(9, 2)},
+			[]string{"7/4", "7/5", "reset lost~0 7/5..9/1", "9/1", "9/2"}},
 		{"a page that has passed, here and there", at(0, 0), []step{item(7, 5), item(6, 1), item(6, 2), item(7, 6), item(6, 3), item(6, 5), item(6, 6), item(7, 7)},
 			[]string{"7/5", "7/6", "7/7"}},
 		{"after a position of a later life", at(9, 5), []step{disc(1, 7), item(7, 2)}, []string{"reset lost~0 9/5..7/2", "7/2"}},
