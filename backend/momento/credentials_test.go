@@ -76,7 +76,7 @@ func TestInsecureHosts(t *testing.T) {
 					require.NoError(t, b.Close())
 				}
 			}
-			_, err := New("cache", WithCredentials(secure{p.endpointProvider}))
+			_, err := New("cache", WithCredentials(secure(p)))
 			require.NoError(t, err, "with TLS")
 			synctest.Test(t, func(t *testing.T) { // asked for later
 				f := WithCredentialsFunc(func(context.Context) (auth.CredentialProvider, error) { return p, nil })
