@@ -4,6 +4,8 @@ package memory_test
 
 import (
 	"context"
+	"fmt"
+	"runtime"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -36,6 +38,43 @@ func TestPublishDoesNotAllocate(t *testing.T) {
 				publish()
 			}
 			require.Zero(t, testing.AllocsPerRun(1000, publish))
+			h := b.Topic(b, "a")
+			require.Zero(t, testing.AllocsPerRun(1000, func() { _ = h.Publish(context.Background(), p) }))
+			batch := make([]pubsub.Payload, 64)
+			for _, ctx := range []context.Context{context.Background(), t.Context()} {
+				require.Zero(t, testing.AllocsPerRun(100, func() { _, _ = h.(pubsub.BatchPublisher).PublishBatch(ctx, batch) }))
+			}
 		})
 	}
+}
+
+// Handles of topics that nobody listens to are all that is kept of them.
+func TestHandlesOfSilentTopicsAreCheap(t *testing.T) {
+	b := memory.New()
+	defer b.Close()
+	const n = 100_000
+	names := make([]string, n)
+	for i := range names {
+		names[i] = fmt.Sprint("orders.", i)
+	}
+	handles := make([]pubsub.TopicPublisher, n)
+	before := heap()
+	for i, name := range names {
+		handles[i] = b.Topic(b, name)
+		if err := handles[i].Publish(t.Context(), pubsub.Payload{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	each := (float64(heap()) - float64(before)) / n
+	require.Less(t, each, 100.0, "bytes a handle")
+	for _, h := range handles {
+		require.NoError(t, h.Publish(t.Context(), pubsub.Payload{}))
+	}
+}
+
+func heap() uint64 {
+	var m runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&m)
+	return m.HeapAlloc
 }

@@ -8,7 +8,7 @@ import (
 // [WithHistory] keeps them: what came in on every page, also while the topic
 // was disconnected. The slice is the caller's, the payloads' bytes are not.
 func (b *Backend) Published(topic string) []pubsub.Message[pubsub.Payload] {
-	t := b.find(topic)
+	t := b.engine.find(topic)
 	if t == nil {
 		return nil
 	}
@@ -39,7 +39,7 @@ type Stats struct {
 // subscribed to, nor published to with a history, and for one that was
 // forgotten.
 func (b *Backend) Stats(topic string) Stats {
-	t := b.find(topic)
+	t := b.engine.find(topic)
 	if t == nil {
 		return Stats{}
 	}
@@ -48,18 +48,28 @@ func (b *Backend) Stats(topic string) Stats {
 	w := t.word.Load() // once: publishers count on without mu
 	return Stats{
 		Streams:    len(t.streams),
-		Accepted:   w >> seqShift,
+		Accepted:   sum(w>>seqShift, t.uncounted),
 		Last:       t.at(w),
 		Suppressed: t.suppressed,
 	}
 }
 
 // Streams returns how many streams of all topics are open.
-func (b *Backend) Streams() int { return int(b.open.Load()) }
+func (b *Backend) Streams() int { return int(b.engine.open.Load()) }
 
-func (b *Backend) find(name string) *topic {
-	if v, ok := b.topics.Load(name); ok {
-		return v.(*topic)
+// Forget drops the history of the topics, or of all without topics. It drops a
+// topic altogether that has no streams and is not disconnected: if that is used
+// again, then with numbers on a greater page.
+func (b *Backend) Forget(topics ...string) {
+	if len(topics) == 0 {
+		for _, v := range b.engine.topics.Range {
+			b.engine.forgetHistory(v.(*topic))
+		}
+		return
 	}
-	return nil
+	for _, name := range topics {
+		if t := b.engine.find(name); t != nil {
+			b.engine.forgetHistory(t)
+		}
+	}
 }
