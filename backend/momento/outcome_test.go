@@ -61,7 +61,7 @@ func TestOutcomeOfOtherErrors(t *testing.T) {
 		play    func(t *testing.T, srv *momentotest.Server, b *momento.Backend) error
 	}{
 		{"a format that there is not", pubsub.NotAccepted, pubsub.ErrInvalidPayload, nil, func(t *testing.T, _ *momentotest.Server, b *momento.Backend) error {
-			return b.Publish(t.Context(), "topic", pubsub.Payload{Format: pubsub.GoValue, Value: 1})
+			return b.Publish(t.Context(), "topic", pubsub.ValuePayload(1))
 		}},
 		{"larger than gRPC sends", pubsub.NotAccepted, pubsub.ErrPayloadTooLarge, nil, func(t *testing.T, _ *momentotest.Server, b *momento.Backend) error {
 			return b.Publish(t.Context(), "topic", pubsub.Payload{Data: make([]byte, 6<<20)})
