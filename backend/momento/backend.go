@@ -59,7 +59,8 @@
 // Close waits for both. It has one for a call of the credentials function, which
 // Close waits for as [WithCredentialsFunc] says. A stream runs on the goroutine
 // that calls Receive, and on a second one while Subscribe waits for where it
-// begins, or while it holds a discontinuity; Receive waits for it.
+// begins, while it brings what there was before, and while it holds a
+// discontinuity; Receive waits for it.
 package momento
 
 import (

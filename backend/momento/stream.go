@@ -30,8 +30,8 @@ const (
 	holdUnreadable = 2 * time.Second
 )
 
-// stream is a subscription that outlives the SDK's streams. All of it belongs
-// to the goroutine that calls Receive.
+// stream is a subscription that outlives the SDK's streams. All of it but
+// catchUp belongs to the goroutine that calls Receive.
 type stream struct {
 	b       *Backend
 	topic   string
@@ -47,6 +47,9 @@ type stream struct {
 	due     time.Time // when what seq holds is reported, zero if it holds nothing
 	suspect *pubsub.Position
 	deliver func(context.Context, pubsub.Frame) error
+	resumed bool      // the session has not caught up yet
+	brought time.Time // when it last brought an item
+	catchUp catchUp
 
 	refusals int       // of its credentials, since it was healthy
 	refused  time.Time // the first refusal since it was healthy, if there was one
@@ -69,6 +72,9 @@ func (b *Backend) subscribe(ctx context.Context, topic string, from pubsub.Start
 	if err := s.begin(from); err != nil {
 		s.release()
 		return nil, err
+	}
+	if from != (pubsub.Start{}) {
+		s.resume()
 	}
 	return s, nil
 }
@@ -123,6 +129,7 @@ func (s *stream) Receive(deliver func(context.Context, pubsub.Frame) error) erro
 		s.session.end(&s.b.clients)
 		s.early = nil
 		if s.ctx.Err() == nil {
+			s.caughtUp()
 			if !s.seq.uncertain() { // else the item behind it counts it
 				s.report(s.seq.quiet())
 			}
@@ -143,6 +150,7 @@ func (s *stream) Receive(deliver func(context.Context, pubsub.Frame) error) erro
 
 // read delivers what the session brings until it breaks, and returns why.
 func (s *stream) read() error {
+	s.brought = time.Now()
 	for {
 		ev, err := s.next()
 		if err == errNoValue {
@@ -158,6 +166,9 @@ func (s *stream) read() error {
 		switch ev := ev.(type) {
 		case sdk.TopicItem:
 			s.item(ev)
+			if s.resumed {
+				s.brought = time.Now()
+			}
 		case sdk.TopicDiscontinuity:
 			s.seq.discontinuity(ev.GetNewSequenceNumber(), ev.GetNewSequencePage())
 			s.hold()
@@ -210,16 +221,27 @@ func (s *stream) next() (sdk.TopicEvent, error) {
 		s.early = s.early[1:]
 		return f.ev, f.err
 	}
-	if s.seq.holding() {
-		if f, ok := s.session.poll(s.due); ok && time.Now().Before(s.due) {
-			return f.ev, f.err
-		} else if ok {
-			s.early = append(s.early, f)
-		}
-		s.report(s.seq.quiet())
-		return s.next()
+	holding, until := s.seq.holding(), s.catchingUp()
+	if until.IsZero() && !holding {
+		return s.session.next()
 	}
-	return s.session.next()
+	if holding && (until.IsZero() || s.due.Before(until)) {
+		until = s.due
+	}
+	f, ok := s.session.poll(until)
+	if ok && time.Now().Before(until) {
+		return f.ev, f.err
+	}
+	if ok { // but late
+		s.early = append(s.early, f)
+	}
+	if holding && !time.Now().Before(s.due) {
+		s.report(s.seq.quiet())
+	}
+	if s.resumed && (!ok && (!holding || until != s.due) || time.Since(s.session.began) >= catchUpMax) {
+		s.caughtUp()
+	}
+	return s.next()
 }
 
 // meanwhile calls f, which may take long and must not touch what the stream
@@ -334,6 +356,7 @@ func (s *stream) reconnect(err error, up time.Duration) error {
 			s.state(pubsub.StateChange{State: pubsub.Resumed, Downtime: time.Since(broke)})
 			s.report(s.seq.resubscribed())
 			s.hold()
+			s.resume()
 			return nil
 		}
 		outages.failed(err)
