@@ -16,8 +16,13 @@ func endCases() []testCase {
 				name string
 				end  func(ctx context.Context, b pubsub.Bus[id], s *pubsub.Subscription[id], cancel func()) error
 			}{
-				{"Close", func(_ context.Context, _ pubsub.Bus[id], s *pubsub.Subscription[id], _ func()) error { return s.Close() }},
-				{"the end of ctx", func(_ context.Context, _ pubsub.Bus[id], _ *pubsub.Subscription[id], cancel func()) error { cancel(); return nil }},
+				{"Close", func(_ context.Context, _ pubsub.Bus[id], s *pubsub.Subscription[id], _ func()) error {
+					return s.Close()
+				}},
+				{"the end of ctx", func(_ context.Context, _ pubsub.Bus[id], _ *pubsub.Subscription[id], cancel func()) error {
+					cancel()
+					return nil
+				}},
 				{"Drain that runs out of time", func(_ context.Context, _ pubsub.Bus[id], s *pubsub.Subscription[id], _ func()) error {
 					over, cancel := context.WithCancel(context.Background())
 					cancel()
@@ -28,7 +33,9 @@ func endCases() []testCase {
 					}
 					return nil
 				}},
-				{"Bus.Close", func(_ context.Context, b pubsub.Bus[id], _ *pubsub.Subscription[id], _ func()) error { return b.Close() }},
+				{"Bus.Close", func(_ context.Context, b pubsub.Bus[id], _ *pubsub.Subscription[id], _ func()) error {
+					return b.Close()
+				}},
 			} {
 				for _, buffer := range []int{32, 128} { // some are lost, none
 					e.accounts(end.name, buffer, end.end)
@@ -87,17 +94,6 @@ func endCases() []testCase {
 			if breach := r.entries().law(n, n); breach != "" {
 				e.Errorf("after Drain of a subscription that resumed: %s", breach)
 			}
-		},
-	}, {
-		name:   "Ends/dropped-held",
-		clause: "What the backend still holds for the stream when a subscription ends counts as dropped.",
-		needs:  []capability{flusher, holder, numbered, history},
-		run: func(e *env) {
-			r, n := e.resuming()
-			over, cancel := context.WithCancel(context.Background())
-			cancel()
-			_ = e.promptly("Drain", func() error { return r.sub.Drain(over) })
-			e.accounted("Drain that ran out of time", r.sub.Stats(), n)
 		},
 	}}
 }

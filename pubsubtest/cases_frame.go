@@ -91,7 +91,7 @@ func fields(f pubsub.Frame) string {
 		switch {
 		case hole && f.Discontinuity != nil, state && f.State != nil:
 			return fmt.Sprintf("its Kind is %v, and another kind's field is set: %+v", f.Kind, f)
-		case f.Kind != pubsub.KindMessage && f.Payload.Data != nil:
+		case f.Kind != pubsub.KindMessage && len(f.Payload.Data) > 0:
 			return fmt.Sprintf("its Kind is %v, and it has a payload", f.Kind)
 		}
 		return ""

@@ -2,6 +2,7 @@ package pubsubtest
 
 import (
 	"context"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -48,7 +49,7 @@ func holdCases() []testCase {
 			e.publish(topic, id{1, 1}.payload())
 			s.awaitMessage(id{1, 1})
 			done := make(chan struct{})
-			s.flush(func() { close(done) })
+			s.flush(sync.OnceFunc(func() { close(done) }))
 			e.awaits(done, "done was not called, though nothing is held")
 			s.cancel()
 			s.ends("its ctx ended")
@@ -93,7 +94,7 @@ func (e *env) holding(n int) *tap {
 	e.publishAll(topic, 1, 1, n)
 	s := e.subscribe(topic, first.awaitMessage(id{1, n}).unique()[0].pos)
 	s.hook = func(context.Context, pubsub.Frame) error {
-		time.Sleep(time.Millisecond) // for what comes early to come early
+		time.Sleep(2 * time.Millisecond) // for what comes early to come early
 		return nil
 	}
 	return s

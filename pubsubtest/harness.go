@@ -183,14 +183,12 @@ func (e *env) optional(c capability) (has, known bool) {
 	return has, true
 }
 
-// sample is a stream of the topic, which has ended.
+// sample is a stream of the topic, which is ending.
 func (e *env) sample(topic string) pubsub.Stream {
 	e.Helper()
 	s := e.subscribe(topic, pubsub.Position{})
 	s.cancel()
-	s.receive()
-	s.ends("its ctx ended")
-	return s.opened
+	return s.receive().opened
 }
 
 // lacking returns which of the needs the target has not.
