@@ -2,6 +2,7 @@ package momento
 
 import (
 	"context"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -45,18 +46,19 @@ func TestFlush(t *testing.T) {
 				s.onTry = script(test.script)
 				stream, err := s.newBackend(WithStallTimeout(0)).Subscribe(t.Context(), "topic", test.from)
 				require.NoError(t, err)
-				got, done := 0, make(chan int, 2)
+				var got atomic.Int64
+				done := make(chan int64, 2)
 				begun := time.Now()
 				go func() {
 					_ = stream.Receive(func(_ context.Context, f pubsub.Frame) error {
 						if f.Kind == pubsub.KindMessage {
-							got++
+							got.Add(1)
 						}
 						return nil
 					})
 				}()
 				time.Sleep(test.flush)
-				stream.(pubsub.Flusher).Flush(func() { done <- got })
+				stream.(pubsub.Flusher).Flush(func() { done <- got.Load() })
 				n := <-done
 				require.InDelta(t, test.done, time.Since(begun), float64(time.Millisecond))
 				require.InDelta(t, test.got, n, 1)
@@ -92,7 +94,9 @@ func TestFlushDuringAnOutage(t *testing.T) {
 		stream.(pubsub.Flusher).Flush(func() { calls++ })
 		require.Equal(t, 2, calls, "it is down")
 		time.Sleep(time.Second)
+		s.mu.Lock()
 		down = false
+		s.mu.Unlock()
 		r.state(t, pubsub.Resumed)
 		require.Equal(t, at(7, 2), r.nextOf(t, pubsub.KindMessage).Position)
 		done := make(chan struct{})
