@@ -85,14 +85,14 @@ func TestFlushDuringAnOutage(t *testing.T) {
 		}
 		stream, err := s.newBackend(WithStallTimeout(0)).Subscribe(t.Context(), "topic", pubsub.Start{After: at(7, 0)})
 		require.NoError(t, err)
-		calls := 0
-		stream.(pubsub.Flusher).Flush(func() { calls++ })
+		var calls atomic.Int32
+		stream.(pubsub.Flusher).Flush(func() { calls.Add(1) })
+		require.Zero(t, calls.Load())
 		r := run(stream)
-		require.Zero(t, calls)
 		r.state(t, pubsub.Reconnecting)
-		require.Equal(t, 1, calls, "it broke before it had caught up")
-		stream.(pubsub.Flusher).Flush(func() { calls++ })
-		require.Equal(t, 2, calls, "it is down")
+		require.EqualValues(t, 1, calls.Load(), "it broke before it had caught up")
+		stream.(pubsub.Flusher).Flush(func() { calls.Add(1) })
+		require.EqualValues(t, 2, calls.Load(), "it is down")
 		time.Sleep(time.Second)
 		s.mu.Lock()
 		down = false
