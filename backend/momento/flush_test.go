@@ -104,5 +104,6 @@ func TestFlushDuringAnOutage(t *testing.T) {
 		stream.(pubsub.Flusher).Flush(func() { close(done) })
 		<-done
 		require.Equal(t, caughtUpAfter, time.Since(begun))
+		require.EqualValues(t, 2, calls.Load(), "each is called once")
 	})
 }
