@@ -1,11 +1,13 @@
 package nats_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/stretchr/testify/require"
@@ -18,20 +20,27 @@ import (
 
 // TestConformance runs the whole suite over a real server: nothing is left out.
 func TestConformance(t *testing.T) {
-	const history, maxPayload = 200, 4096
+	const history, maxPayload = 200, 64 << 10
 	// What the server counts besides a payload's bytes.
 	header := len("NATS/1.0\r\nNats-Expected-Stream: pubsub_\r\nContent-Type: application/octet-stream\r\n\r\n") + 32
 	pubsubtest.Run(t, pubsubtest.Harness{New: func(t testing.TB) pubsubtest.Target {
 		w := newWorld(t, natstest.WithMaxPayload(maxPayload))
-		f := &faults{world: w}
+		limit := nats.WithMaxMessages(history)
+		b := w.backend(limit, nats.WithStallTimeout(nats.DefaultStallTimeout/10))
+		other, err := nats.New(w.server.URL(), append(quick(), limit)...)
+		require.NoError(t, err)
+		t.Cleanup(func() { require.NoError(t, other.Close()) })
+		f := &faults{world: w, b: b, other: other}
 		return pubsubtest.Target{
-			Backend:     w.backend(nats.WithMaxMessages(history), nats.WithStallTimeout(nats.DefaultStallTimeout/10)),
-			Numbered:    true,
-			History:     history,
-			MaxPayload:  maxPayload - header,
-			Disconnect:  w.relay.Down,
-			Reconnect:   w.relay.Up,
-			Publish:     w.publish,
+			Backend:    b,
+			Numbered:   true,
+			History:    history,
+			MaxPayload: maxPayload - header,
+			Disconnect: w.relay.Down,
+			Reconnect:  w.relay.Up,
+			Publish: func(topic string, p pubsub.Payload) error {
+				return other.Publish(background(t), topic, p)
+			},
 			Lose:        f.lose,
 			Reset:       f.reset,
 			Heartbeat:   func(string) {}, // the server sends one twice a second
@@ -46,7 +55,29 @@ func TestConformance(t *testing.T) {
 }
 
 // faults makes a server behave as the suite asks for.
-type faults struct{ *world }
+type faults struct {
+	*world
+	b     *nats.Backend // the one under test
+	other *nats.Backend // past the relay
+}
+
+// stream returns the topic's stream, and makes it if there is none.
+func (f *faults) stream(topic string) jetstream.Stream {
+	ctx, cancel := context.WithCancel(context.Background())
+	s, err := f.other.Subscribe(ctx, topic, pubsub.Start{})
+	require.NoError(f.t, err)
+	cancel()
+	require.NoError(f.t, s.Receive(func(context.Context, pubsub.Frame) error { return nil }))
+	return f.world.stream(topic)
+}
+
+// settle returns when the backend is connected again, after what was done
+// before.
+func (f *faults) settle() {
+	require.Eventually(f.t, func() bool {
+		return f.b.Publish(background(f.t), "settle", pubsub.Payload{}) == nil
+	}, patience, 5*time.Millisecond)
+}
 
 // lose has messages vanish: while the stream's consumers are paused, they are
 // published and deleted.
@@ -80,6 +111,8 @@ func (f *faults) reset(topic string) {
 
 // endStreams breaks the streams that are open, and refuses to open them again.
 func (f *faults) endStreams(sentinel error) {
+	f.relay.Intercept(nil)
+	f.settle()
 	if errors.Is(sentinel, pubsub.ErrUnauthenticated) {
 		f.relay.Refuse(2, "Authorization Violation")
 		f.relay.Cut()
@@ -102,9 +135,8 @@ func (f *faults) endStreams(sentinel error) {
 
 // failNext refuses the next request whose subject matches.
 func (f *faults) failNext(sentinel error, match func(subject string) bool) {
-	if errors.Is(sentinel, pubsub.ErrUnauthenticated) {
-		f.relay.Refuse(2, "Authorization Violation")
-	}
+	f.relay.Intercept(nil)
+	f.settle()
 	var done atomic.Bool
 	f.relay.Intercept(func(subject string) *natstest.Answer {
 		if !match(subject) || done.Swap(true) {

@@ -145,7 +145,12 @@ func passing(err error) bool {
 }
 
 // permanent reports whether err ends a subscription: trying again cannot help.
+// A connection that broke can come back, whatever the reason.
 func permanent(err error) bool {
+	var broke *breakError
+	if errors.As(err, &broke) {
+		return false
+	}
 	for _, sentinel := range []error{
 		pubsub.ErrUnauthenticated, pubsub.ErrPermissionDenied, pubsub.ErrNotFound, pubsub.ErrInvalidArgument, pubsub.ErrInvalidTopic, pubsub.ErrClosed,
 	} {

@@ -10,7 +10,6 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 
-	"github.com/topicbus/pubsub"
 	"github.com/topicbus/pubsub/backend/nats"
 	"github.com/topicbus/pubsub/backend/nats/natstest"
 )
@@ -98,13 +97,6 @@ func (w *world) consumers() (n int) {
 		n += info.State.Consumers
 	}
 	return n
-}
-
-// publish publishes past the relay.
-func (w *world) publish(topic string, p pubsub.Payload) error {
-	w.t.Helper()
-	_, err := w.admin.Publish(background(w.t), w.stream(topic).CachedInfo().Config.Subjects[0], p.Data)
-	return err
 }
 
 // farAway is a time that no test lives to see.

@@ -25,7 +25,7 @@ type link struct {
 
 	mu      sync.Mutex
 	ended   bool
-	nc      *natsgo.Conn  // the newest, nil before the first
+	conn    *conn         // the newest, nil before the first
 	line    *line         // nil while there is no connection
 	lost    error         // why not
 	dialing *dialing      // nil: nobody is
@@ -33,8 +33,17 @@ type link struct {
 	waiting map[*watcher]struct{}
 }
 
-// line is a stretch of time in which the connection did not break.
+// conn is a connection. It outlives breaks until the client library gives it
+// up. link.mu guards its fields, but for nc.
+type conn struct {
+	nc      *natsgo.Conn
+	refused error // the server does not accept, or no longer, who we are
+	dead    bool  // it does not come back
+}
+
+// line is a stretch of time in which a connection did not break.
 type line struct {
+	conn *conn
 	nc   *natsgo.Conn
 	js   jetstream.JetStream
 	ctx  context.Context // ends when the connection breaks
@@ -63,7 +72,7 @@ func (l *link) adopt(nc *natsgo.Conn) {
 	disconnected, reconnected := nc.DisconnectErrHandler(), nc.ReconnectHandler()
 	closed, failed := nc.ClosedHandler(), nc.ErrorHandler()
 	nc.SetDisconnectErrHandler(func(nc *natsgo.Conn, err error) {
-		l.down(nc, err)
+		l.down(nc, err, false)
 		if disconnected != nil {
 			disconnected(nc, err)
 		}
@@ -75,7 +84,7 @@ func (l *link) adopt(nc *natsgo.Conn) {
 		}
 	})
 	nc.SetClosedHandler(func(nc *natsgo.Conn) {
-		l.down(nc, nc.LastError())
+		l.down(nc, nc.LastError(), true)
 		if closed != nil {
 			closed(nc)
 		}
@@ -92,9 +101,9 @@ func (l *link) adopt(nc *natsgo.Conn) {
 // handlers are those of a connection that is ours.
 func (l *link) handlers() []natsgo.Option {
 	return []natsgo.Option{
-		natsgo.DisconnectErrHandler(l.down),
+		natsgo.DisconnectErrHandler(func(nc *natsgo.Conn, err error) { l.down(nc, err, false) }),
 		natsgo.ReconnectHandler(l.up),
-		natsgo.ClosedHandler(func(nc *natsgo.Conn) { l.down(nc, nc.LastError()) }),
+		natsgo.ClosedHandler(func(nc *natsgo.Conn) { l.down(nc, nc.LastError(), true) }),
 		natsgo.ErrorHandler(func(nc *natsgo.Conn, _ *natsgo.Subscription, err error) { l.report(nc, err, true) }),
 	}
 }
@@ -102,12 +111,12 @@ func (l *link) handlers() []natsgo.Option {
 // set takes a new connection, whose handlers may have been called before.
 func (l *link) set(nc *natsgo.Conn) {
 	l.mu.Lock()
-	l.nc = nc
+	l.conn = &conn{nc: nc}
 	l.mu.Unlock()
 	if nc.IsConnected() {
 		l.up(nc)
 	} else {
-		l.down(nc, nc.LastError())
+		l.down(nc, nc.LastError(), nc.IsClosed())
 	}
 }
 
@@ -115,13 +124,14 @@ func (l *link) set(nc *natsgo.Conn) {
 func (l *link) up(nc *natsgo.Conn) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if nc != l.nc || l.ctx.Err() != nil {
+	if l.conn == nil || l.conn.nc != nc || l.ctx.Err() != nil {
 		return
 	}
 	if l.line != nil {
 		l.line.end(&breakError{what: "the connection broke"})
 	}
-	n := &line{nc: nc}
+	l.conn.refused = nil
+	n := &line{conn: l.conn, nc: nc}
 	var err error
 	if l.domain != "" {
 		n.js, err = jetstream.NewWithDomain(nc, l.domain)
@@ -138,25 +148,27 @@ func (l *link) up(nc *natsgo.Conn) {
 	l.back = make(chan struct{})
 }
 
-// down takes note that the connection broke.
-func (l *link) down(nc *natsgo.Conn, err error) {
+// down takes note that the connection broke, or that it is dead. It may not
+// ask nc, which can be locked for as long as it takes to connect.
+func (l *link) down(nc *natsgo.Conn, err error, dead bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if nc != l.nc {
+	if l.conn == nil || l.conn.nc != nc {
 		return
 	}
-	l.lost = &breakError{what: "the connection broke", cause: err}
-	if nc.IsClosed() {
-		// It does not come back by itself.
-		if last := nc.LastError(); last != nil {
-			err = last
-		}
-		switch m := meaningOf(err); {
-		case err != nil && m.sentinel == pubsub.ErrUnauthenticated:
-			l.lost = &serviceError{sentinel: m.sentinel, cause: err}
-		case l.dial == nil:
-			l.lost = &serviceError{sentinel: pubsub.ErrClosed, cause: natsgo.ErrConnectionClosed}
-		}
+	l.conn.dead = dead
+	if refused(err) {
+		l.conn.refused = &serviceError{sentinel: pubsub.ErrUnauthenticated, cause: err}
+	}
+	switch {
+	case l.conn.refused != nil && dead:
+		l.lost = l.conn.refused
+	case l.conn.refused != nil:
+		l.lost = &breakError{what: "the server ended the connection", cause: l.conn.refused}
+	case dead && l.dial == nil:
+		l.lost = &serviceError{sentinel: pubsub.ErrClosed, cause: natsgo.ErrConnectionClosed}
+	default:
+		l.lost = &breakError{what: "the connection broke", cause: err}
 	}
 	if l.line != nil {
 		l.line.end(l.lost)
@@ -164,22 +176,47 @@ func (l *link) down(nc *natsgo.Conn, err error) {
 	}
 }
 
+// refused reports whether the server does not accept who we are.
+func refused(err error) bool {
+	return err != nil && errors.Is(meaningOf(err).sentinel, pubsub.ErrUnauthenticated)
+}
+
+// fate returns why a connection will not come back, if that is the server's
+// decision: others may try again, those who used it may not.
+func (l *link) fate(c *conn) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if c.dead {
+		return c.refused
+	}
+	return nil
+}
+
 // report takes an error that the server sent without being asked.
 func (l *link) report(nc *natsgo.Conn, err error, mayLog bool) {
+	if refused(err) {
+		// It ends the connection, and does not say why again.
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		if l.conn != nil && l.conn.nc == nc {
+			l.conn.refused = &serviceError{sentinel: pubsub.ErrUnauthenticated, cause: err}
+		}
+		return
+	}
 	if !errors.Is(err, natsgo.ErrPermissionViolation) {
-		if mayLog && meaningOf(err).sentinel != pubsub.ErrUnauthenticated { // which calls return
+		if mayLog {
 			l.logger.Warn("nats: the connection reports an error", "error", err)
 		}
 		return
 	}
 	subject := quoted(err.Error())
-	refused := &serviceError{sentinel: pubsub.ErrPermissionDenied, cause: err}
+	denied := &serviceError{sentinel: pubsub.ErrPermissionDenied, cause: err}
 	var told []func(error)
 	l.mu.Lock()
-	if nc == l.nc {
+	if l.conn != nil && l.conn.nc == nc {
 		inbox := strings.Contains(err.Error(), "for Subscription to") && !l.watched(subject)
 		if inbox && l.line != nil {
-			l.line.mute = refused // answers to requests cannot come
+			l.line.mute = denied // answers to requests cannot come
 		}
 		for w := range l.waiting {
 			if inbox || w.matches(subject) {
@@ -189,7 +226,7 @@ func (l *link) report(nc *natsgo.Conn, err error, mayLog bool) {
 	}
 	l.mu.Unlock()
 	for _, f := range told {
-		f(refused)
+		f(denied)
 	}
 	if len(told) == 0 && mayLog {
 		l.logger.Warn("nats: the connection reports an error", "error", err)
@@ -259,7 +296,7 @@ func (l *link) connected(ctx context.Context) (*line, error) {
 				return nil, mute
 			}
 			return line, nil
-		case l.dial == nil || l.nc != nil && !l.nc.IsClosed():
+		case l.dial == nil || l.conn != nil && !l.conn.dead:
 			err := l.lost
 			l.mu.Unlock()
 			return nil, err
@@ -329,10 +366,10 @@ func (l *link) close() {
 	case <-timer.C:
 	}
 	l.mu.Lock()
-	nc := l.nc
+	c := l.conn
 	l.mu.Unlock()
-	if nc != nil && l.dial != nil {
-		nc.Close()
+	if c != nil && l.dial != nil {
+		c.nc.Close()
 	}
 }
 

@@ -198,7 +198,7 @@ type result uint8
 const (
 	unanswered result = iota
 	stored
-	refused
+	rejected
 )
 
 // batch is a PublishBatch under way.
@@ -274,7 +274,7 @@ func (b *batch) answer(m *natsgo.Msg, inbox string) {
 	b.answered++
 	b.bytes -= len(b.ps[i].Data)
 	if _, err := acknowledged(m, b.t.n.stream); err != nil {
-		b.results[i] = refused
+		b.results[i] = rejected
 		b.fail(i, err)
 		return
 	}

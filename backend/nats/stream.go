@@ -220,7 +220,7 @@ func (s *stream) emit(f pubsub.Frame) { _ = s.deliver(s.ctx, f) }
 // because of err. It returns nil when there is one, and otherwise why there
 // will be none.
 func (s *stream) reconnect(err error, up time.Duration) error {
-	broke := time.Now()
+	broke, broken := time.Now(), s.session.line
 	if up >= healthyAfter {
 		s.backOff.Reset()
 	}
@@ -230,11 +230,16 @@ func (s *stream) reconnect(err error, up time.Duration) error {
 		if !s.wait(back) {
 			return err
 		}
-		s.session, err = s.b.open(s.ctx, s.n, func(_ context.Context, server jetstream.Stream) (uint64, error) {
+		if refused := s.b.link.fate(broken.conn); refused != nil {
+			return refused
+		}
+		var session *session
+		session, err = s.b.open(s.ctx, s.n, func(_ context.Context, server jetstream.Stream) (uint64, error) {
 			s.join(standingOf(server.CachedInfo()))
 			return s.seq.at.Sequence + 1, nil
 		})
 		if err == nil {
+			s.session = session
 			s.state(pubsub.StateChange{State: pubsub.Resumed, Downtime: time.Since(broke)})
 			return nil
 		}
