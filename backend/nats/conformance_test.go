@@ -86,6 +86,9 @@ func (f *faults) lose(topic string, n int) {
 	var paused []string
 	for name := range s.ConsumerNames(ctx).Name() {
 		_, err := s.PauseConsumer(ctx, name, farAway())
+		if errors.Is(err, jetstream.ErrConsumerNotFound) {
+			continue // it was just leaving
+		}
 		require.NoError(f.t, err)
 		paused = append(paused, name)
 	}

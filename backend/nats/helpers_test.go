@@ -101,3 +101,13 @@ func (w *world) consumers() (n int) {
 
 // farAway is a time that no test lives to see.
 func farAway() time.Time { return time.Now().Add(time.Hour) }
+
+// direct returns a Backend that does not go through the relay, as another
+// process.
+func (w *world) direct(opts ...nats.Option) *nats.Backend {
+	w.t.Helper()
+	b, err := nats.New(w.server.URL(), append(quick(), opts...)...)
+	require.NoError(w.t, err)
+	w.t.Cleanup(func() { require.NoError(w.t, b.Close()) })
+	return b
+}

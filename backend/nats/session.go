@@ -193,8 +193,8 @@ func (s *session) end() {
 	s.cancel(nil)
 	s.timer.Stop()
 	_ = s.sub.Unsubscribe()
-	if s.line.ctx.Err() == nil {
-		s.forget()
+	if cause := context.Cause(s.line.ctx); cause == nil || cause == errClosed {
+		s.forget() // the connection is there
 	}
 }
 

@@ -27,6 +27,7 @@ type Relay struct {
 	gate      chan struct{} // not nil: nothing passes until it is closed
 	conns     map[*relayed]struct{}
 	intercept func(subject string) *Answer
+	drop      func(subject string) bool
 	refusals  int
 	refusal   string
 }
@@ -125,6 +126,14 @@ func (r *Relay) Intercept(f func(subject string) *Answer) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.intercept = f
+}
+
+// Drop has f asked about each message to a client, by its subject. If it
+// returns true the message is lost on the way. A nil f ends that.
+func (r *Relay) Drop(f func(subject string) bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.drop = f
 }
 
 // Refuse refuses the next n clients that say who they are, with the server's
@@ -230,11 +239,14 @@ func (r *Relay) pass() {
 func (c *relayed) fromServer() {
 	in := bufio.NewReaderSize(c.server, 64<<10)
 	for {
-		unit, _, err := unit(in)
+		unit, args, err := unit(in)
 		if err != nil {
 			return
 		}
 		c.relay.pass()
+		if strings.HasSuffix(args[0], "MSG") && c.relay.loses(args[1]) {
+			continue
+		}
 		if c.say(unit) != nil {
 			return
 		}
@@ -299,6 +311,13 @@ func (r *Relay) answer(subject string) *Answer {
 		return nil
 	}
 	return f(subject)
+}
+
+func (r *Relay) loses(subject string) bool {
+	r.mu.Lock()
+	f := r.drop
+	r.mu.Unlock()
+	return f != nil && f(subject)
 }
 
 // reply answers a publish.
