@@ -70,10 +70,14 @@ func newOptions(opts []Option) (*options, error) {
 		}
 		opt(o)
 	}
-	if o.err == nil {
-		_, _ = o.config(names{"topic", o.prefix + ".topic", o.prefix + "_topic"}) // sets err
+	if o.err != nil {
+		return nil, o.err
 	}
-	return o, o.err
+	// What f does to one topic's stream it does to all.
+	if _, err := o.config(names{"topic", o.prefix + ".topic", "topic"}); err != nil {
+		return nil, err
+	}
+	return o, nil
 }
 
 // defaultBackOff begins with 50 ms and makes each wait 10 % longer, up to a
@@ -117,14 +121,13 @@ func WithCredentialsFile(path string) Option {
 			o.fail("WithCredentialsFile: %v", err)
 			return
 		}
-		if _, err := nkeys.ParseDecoratedJWT(contents); err != nil {
-			o.fail("WithCredentialsFile: %s holds no JWT", path)
+		token, err := nkeys.ParseDecoratedJWT(contents)
+		pair, noSeed := nkeys.ParseDecoratedNKey(contents)
+		if err != nil || noSeed != nil || strings.Count(token, ".") != 2 {
+			o.fail("WithCredentialsFile: %s does not hold a JWT and a seed", path)
+			return
 		}
-		if pair, err := nkeys.ParseDecoratedNKey(contents); err != nil {
-			o.fail("WithCredentialsFile: %s holds no seed", path)
-		} else {
-			pair.Wipe()
-		}
+		pair.Wipe()
 	}
 }
 
@@ -414,7 +417,6 @@ func (o *options) config(n names) (jetstream.StreamConfig, error) {
 		edit(&c)
 	}
 	if what := unfit(&c, n); what != "" {
-		o.fail("WithStreamConfig: the function %s", what)
 		return c, invalid("WithStreamConfig: the function %s", what)
 	}
 	return c, nil
