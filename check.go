@@ -11,33 +11,44 @@ import (
 )
 
 var (
-	errNilContext = fmt.Errorf("%w: nil Context", ErrInvalidArgument)
-	errBusClosed  = fmt.Errorf("bus %w", ErrClosed)
+	errNilContext = WithOutcome(fmt.Errorf("%w: nil Context", ErrInvalidArgument), NotAccepted)
+	errBusClosed  = WithOutcome(fmt.Errorf("bus %w", ErrClosed), NotAccepted)
+	// errClosedMeanwhile is of a message that the backend took, and that
+	// subscriptions of the bus may not have got.
+	errClosedMeanwhile = WithOutcome(fmt.Errorf("message accepted, but perhaps not delivered here: meanwhile the bus was %w", ErrClosed), Accepted)
+	// errSubscriptionEnded is what Next returns after an end without an error.
+	errSubscriptionEnded = fmt.Errorf("subscription %w", ErrClosed)
+	errNotRead           = errors.New("nobody has read the subscription for a while: it drains only while somebody reads, and not if Drain is called from the loop that reads")
 )
 
 // checkTopic applies the rules of Momento, the strictest backend, to all.
-func checkTopic(topic string) error {
+func checkTopic(topic string) error { return WithOutcome(topicError(topic), NotAccepted) }
+
+func topicError(topic string) error {
 	switch {
 	case !utf8.ValidString(topic):
-		return fmt.Errorf("%w %q: not valid UTF-8", ErrInvalidTopic, topic)
+		return fmt.Errorf("%w %s: not valid UTF-8", ErrInvalidTopic, quoted(topic))
 	case topic != "" && topic[0] > ' ' && topic[0] < utf8.RuneSelf:
 		return nil // not blank, and no need to look further
 	case strings.TrimSpace(topic) == "":
-		return fmt.Errorf("%w: %q is blank", ErrInvalidTopic, topic)
+		return fmt.Errorf("%w: %s is blank", ErrInvalidTopic, quoted(topic))
 	default:
 		return nil
 	}
 }
 
-// checkText checks a payload that is not Binary.
-func checkText(p Payload) error {
+// checkPayload checks a payload that is not Binary.
+func (b *bus[T]) checkPayload(p Payload) error {
 	switch {
-	case p.Format != Text:
-		return fmt.Errorf("%w: unknown %v; use Binary or Text", ErrInvalidPayload, p.Format)
-	case !utf8.Valid(p.Data):
-		return fmt.Errorf("%w: Text that is not valid UTF-8; publish it as Binary", ErrInvalidPayload)
-	default:
+	case p.Format == Text && utf8.Valid(p.Data), p.Format == GoValue && b.carriesValues:
 		return nil
+	case p.Format == Text:
+		return WithOutcome(fmt.Errorf("%w: Text that is not valid UTF-8; publish it as Binary", ErrInvalidPayload), NotAccepted)
+	case p.Format == GoValue:
+		return WithOutcome(fmt.Errorf("%w: a Go value cannot leave the process, and this backend leads out of it: use codec.JSON or another codec that makes bytes",
+			ErrInvalidPayload), NotAccepted)
+	default:
+		return WithOutcome(fmt.Errorf("%w: unknown %v; use Binary or Text", ErrInvalidPayload, p.Format), NotAccepted)
 	}
 }
 

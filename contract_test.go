@@ -130,7 +130,7 @@ func TestD5HoleIsReportedInPlace(t *testing.T) {
 	t.Run("overflow", func(t *testing.T) {
 		for _, buffer := range []int{1, 2, 31, 32, 33, 64, 100} {
 			synctest.Test(t, func(t *testing.T) {
-				bus := pubsub.New(memory.New(), ints{}, pubsub.WithBuffer(buffer))
+				bus := pubsub.New(memory.New(memory.WithPage(1)), ints{}, pubsub.WithBuffer(buffer))
 				defer bus.Close()
 				s := subscribe(t, bus, "t")
 				publish(t, bus, "t", 1)
@@ -190,13 +190,13 @@ func TestD5HoleIsReportedInPlace(t *testing.T) {
 			backend.stream(0).play(msg(1), gap(10, true), state(pubsub.Reconnecting), state(pubsub.Resumed), msg(12), gap(5, false), msg(18), gap(2, true), msg(21))
 			require.Equal(t, []string{
 				"lost 12 overflow exact", // 1, the gap of 10, and 12
-				"resumed", "lost 5 backend", "18", "lost 2 backend exact", "21",
-			}, next(t, s, 6))
+				"reconnecting", "resumed", "lost 5 backend", "18", "lost 2 backend exact", "21",
+			}, next(t, s, 7))
 		})
 	})
 	t.Run("a gap beside an overflow adjoins it", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
-			backend := memory.New()
+			backend := memory.New(memory.WithPage(1))
 			bus := pubsub.New(backend, ints{}, pubsub.WithBuffer(2))
 			defer bus.Close()
 			s := subscribe(t, bus, "t")

@@ -2,11 +2,12 @@ package pubsub
 
 import (
 	"errors"
+	"fmt"
 	"strconv"
 )
 
 // The errors of this package, to be tested with errors.Is. Errors of Publish,
-// Subscribe, Pipe and Next are of type *[Error] and keep their cause:
+// Subscribe, Pipe, Next, Drain, Wait and Err are of type *[Error] and keep their cause:
 // context errors stay visible to errors.Is, a backend's own error types to
 // errors.As.
 var (
@@ -39,7 +40,7 @@ var (
 // Error is the error type of this package's operations, in the manner of
 // [io/fs.PathError].
 type Error struct {
-	Op    string // "publish", "subscribe", "pipe", "receive" or "drain"
+	Op    string // "publish", "subscribe", "pipe", "receive", "drain" or "wait"
 	Topic string // "" if the operation concerns none
 	Err   error  // never nil
 }
@@ -48,10 +49,93 @@ type Error struct {
 func (e *Error) Error() string {
 	s := "pubsub: " + e.Op
 	if e.Topic != "" {
-		s += " " + strconv.Quote(e.Topic)
+		s += " " + quoted(e.Topic)
 	}
 	return s + ": " + e.Err.Error()
 }
 
+// quoted is a name as an error shows it: one that somebody made endless must not
+// make endless errors.
+func quoted(name string) string {
+	const most = 200
+	if len(name) <= most {
+		return strconv.Quote(name)
+	}
+	return strconv.Quote(name[:most]) + fmt.Sprintf("... (%d bytes)", len(name))
+}
+
 // Unwrap returns the cause.
 func (e *Error) Unwrap() error { return e.Err }
+
+// DroppedError tells how many messages an end threw away unread; see
+// [Subscription.Drain].
+type DroppedError struct {
+	Dropped uint64
+	Err     error // why: ctx's error, usually
+}
+
+// Error returns the number of messages and why they were dropped.
+func (e *DroppedError) Error() string {
+	switch e.Dropped {
+	case 0:
+		return e.Err.Error()
+	case 1:
+		return "1 message dropped: " + e.Err.Error()
+	}
+	return strconv.FormatUint(e.Dropped, 10) + " messages dropped: " + e.Err.Error()
+}
+
+// Unwrap returns Err.
+func (e *DroppedError) Unwrap() error { return e.Err }
+
+// Outcome tells what became of a message whose publishing returned an error.
+type Outcome uint8
+
+const (
+	// OutcomeUnknown: the message may have been accepted or not. Publishing it
+	// again may duplicate it.
+	OutcomeUnknown Outcome = iota
+	// NotAccepted: nobody will receive the message. Publishing it again cannot
+	// duplicate it.
+	NotAccepted
+	// Accepted: the backend took the message all the same, as after a nil
+	// error. Publishing it again duplicates it.
+	Accepted
+)
+
+var outcomeNames = [...]string{"outcome unknown", "not accepted", "accepted"}
+
+// String returns "outcome unknown", "not accepted" or "accepted".
+func (o Outcome) String() string { return nameOf(outcomeNames[:], int(o), "Outcome") }
+
+// OutcomeOf tells what became of the message that err is about. err is an error
+// of Publish, PublishAll or Pipe; for the latter two the message is the first
+// that is not counted as accepted. A nil err is Accepted. An err that says
+// nothing is OutcomeUnknown.
+func OutcomeOf(err error) Outcome {
+	if err == nil {
+		return Accepted
+	}
+	var o interface{ Outcome() Outcome }
+	if errors.As(err, &o) {
+		return o.Outcome()
+	}
+	return OutcomeUnknown
+}
+
+// WithOutcome returns err, with its text and its chain, such that [OutcomeOf]
+// returns o. It is for backends. A nil err stays nil.
+func WithOutcome(err error, o Outcome) error {
+	if err == nil {
+		return nil
+	}
+	return &outcomeError{err, o}
+}
+
+type outcomeError struct {
+	error
+	outcome Outcome
+}
+
+func (e *outcomeError) Unwrap() error    { return e.error }
+func (e *outcomeError) Outcome() Outcome { return e.outcome }

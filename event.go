@@ -154,7 +154,7 @@ func (d *Discontinuity) join(older *Discontinuity) {
 		d.Cause = CauseBackend
 	}
 	d.After = older.After
-	d.Lost += older.Lost
+	d.Lost = plus(d.Lost, older.Lost)
 	d.Exact = d.Exact && older.Exact
 }
 
@@ -169,7 +169,7 @@ func (d *Discontinuity) Error() string {
 	case d.Lost > 0:
 		count = fmt.Sprintf("at least %d messages", d.Lost)
 	}
-	s := fmt.Sprintf("pubsub: topic %q: %s lost (%s)", d.Topic, count, d.Cause)
+	s := fmt.Sprintf("pubsub: topic %s: %s lost (%s)", quoted(d.Topic), count, d.Cause)
 	if !d.After.IsZero() {
 		s += " after " + d.After.String()
 	}

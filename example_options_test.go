@@ -16,7 +16,7 @@ import (
 // With OnDiscontinuity the reader of a channel learns what it does not get,
 // before the message that follows.
 func ExampleOnDiscontinuity() {
-	bus := pubsub.New(memory.New(), codec.String(), pubsub.WithBuffer(2))
+	bus := pubsub.New(memory.New(memory.WithPage(1)), codec.String(), pubsub.WithBuffer(2))
 	defer bus.Close()
 	sub := mustSubscribe(bus, "orders", pubsub.OnDiscontinuity(func(d *pubsub.Discontinuity) {
 		fmt.Println(d.Cause, "lost", d.Lost, "exact", d.Exact, "resuming at", d.Resume)
@@ -147,7 +147,7 @@ func ExampleOverflow_block() {
 // ResumeAfter goes on behind a position that was stored, with what the
 // backend's history (or an open stream's buffer) still has.
 func ExampleResumeAfter() {
-	bus := pubsub.New(memory.New(memory.WithHistory(100)), codec.String())
+	bus := pubsub.New(memory.New(memory.WithPage(1), memory.WithHistory(100)), codec.String())
 	defer bus.Close()
 	mustPublish(bus, "orders", "tea", "coffee", "juice")
 
@@ -179,7 +179,7 @@ func ExamplePrivate() {
 // A viewer who was away for longer than the buffer reaches is told what it
 // missed, and shares the stream of the others.
 func ExampleShared() {
-	bus := pubsub.New(memory.New(), codec.String(), pubsub.WithBuffer(3))
+	bus := pubsub.New(memory.New(memory.WithPage(1)), codec.String(), pubsub.WithBuffer(3))
 	defer bus.Close()
 	mustSubscribe(bus, "orders") // keeps the stream open
 	mustPublish(bus, "orders", "tea", "coffee", "juice", "water", "milk")
@@ -271,19 +271,19 @@ func ExampleWithLogger() {
 			return a
 		},
 	}))
-	bus := pubsub.New(memory.New(), codec.String(), pubsub.WithBuffer(1), pubsub.WithLogger(logger))
+	bus := pubsub.New(memory.New(memory.WithPage(1)), codec.String(), pubsub.WithBuffer(1), pubsub.WithLogger(logger))
 	defer bus.Close()
-	sub := mustSubscribe(bus, "orders")
+	sub := mustSubscribe(bus, "orders", pubsub.Named("cook"))
 	mustPublish(bus, "orders", "tea", "coffee")
 	fmt.Println((<-sub.C()).Value)
 	// Output:
-	// level=WARN msg="pubsub: messages lost, and no OnDiscontinuity to tell" topic=orders cause=overflow lost=1 exact=true after=- resume=1/2 err=overflow
+	// level=WARN msg="pubsub: messages lost, and no OnDiscontinuity to tell" topic=orders subscription=cook cause=overflow lost=1 exact=true after=- resume=1/2 err=overflow
 	// coffee
 }
 
 // An Observer sees what happens on all topics of a bus.
 func ExampleObserver() {
-	bus := pubsub.New(memory.New(), codec.String(), pubsub.WithBuffer(2), pubsub.WithObserver(pubsub.Observer{
+	bus := pubsub.New(memory.New(memory.WithPage(1)), codec.String(), pubsub.WithBuffer(2), pubsub.WithObserver(pubsub.Observer{
 		Published: func(_ context.Context, topic string, _ time.Duration, err error) {
 			fmt.Println("published to", topic, err)
 		},

@@ -31,7 +31,7 @@ func mustSubscribe(bus pubsub.Bus[string], topic string, opts ...pubsub.Subscrib
 
 // C is the form to select on. Who reads it learns of holes by OnDiscontinuity.
 func ExampleSubscription_C() {
-	bus := pubsub.New(memory.New(), codec.String())
+	bus := pubsub.New(memory.New(memory.WithPage(1)), codec.String())
 	defer bus.Close()
 	sub := mustSubscribe(bus, "orders", pubsub.OnDiscontinuity(func(d *pubsub.Discontinuity) {
 		fmt.Println("hole:", d.Lost)
@@ -84,7 +84,7 @@ func ExampleSubscription_Events() {
 // All is the fastest form. A hole is yielded in its place as a *Discontinuity,
 // and the loop goes on; any other error is the last thing that is yielded.
 func ExampleSubscription_All() {
-	bus := pubsub.New(memory.New(), codec.String(), pubsub.WithBuffer(2))
+	bus := pubsub.New(memory.New(memory.WithPage(1)), codec.String(), pubsub.WithBuffer(2))
 	defer bus.Close()
 	sub := mustSubscribe(bus, "orders")
 	mustPublish(bus, "orders", "tea", "coffee", "juice")

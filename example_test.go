@@ -20,7 +20,7 @@ type Quote struct {
 
 func Example() {
 	ctx := context.Background()
-	backend := memory.New()
+	backend := memory.New(memory.WithPage(1))
 	defer backend.Close()
 	bus := pubsub.New(backend, codec.JSON[Quote]())
 	defer bus.Close()

@@ -40,7 +40,7 @@ func TestHolesStayInTheirPlace(t *testing.T) {
 	})
 	t.Run("refused by back-pressure", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
-			bus := pubsub.New(memory.New(), ints{}, pubsub.WithBuffer(2))
+			bus := pubsub.New(memory.New(memory.WithPage(1)), ints{}, pubsub.WithBuffer(2))
 			defer bus.Close()
 			s := subscribe(t, bus, "t", pubsub.Overflow(pubsub.Block))
 			publish(t, bus, "t", 1, 2) // the ring is full
@@ -113,7 +113,7 @@ func TestPositionsOfHoles(t *testing.T) {
 	})
 	t.Run("at the beginning of a page", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
-			backend := memory.New()
+			backend := memory.New(memory.WithPage(1))
 			bus := pubsub.New(backend, anything{}, pubsub.WithBuffer(2))
 			defer bus.Close()
 			s := subscribe(t, bus, "t")
@@ -165,7 +165,7 @@ func TestDrainReportsWhatCameBefore(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				backend := memory.New()
+				backend := memory.New(memory.WithPage(1))
 				bus := pubsub.New(backend, ints{}, pubsub.WithBuffer(2))
 				defer bus.Close()
 				s := subscribe(t, bus, "t")

@@ -14,8 +14,8 @@ const maxIncidents = 64
 const alikeFor = time.Second
 
 // Incident is a rare thing that happened on a stream or a subscription of a
-// bus: a discontinuity, a change of a stream's state, or the permanent error
-// that ended a stream. Those of a stream are listed once, however many
+// bus: a discontinuity, a change of a stream's state, the permanent error that
+// ended a stream, or messages that the end of a subscription threw away. Those of a stream are listed once, however many
 // subscriptions share it, and whether or not anybody has read that far yet.
 //
 // Similar ones are joined into one: discontinuities of one topic and cause that
@@ -26,7 +26,12 @@ type Incident struct {
 	// is how many were joined.
 	First, Last time.Time
 	Count       uint64
-	// Exactly one of these is set. A joined Discontinuity covers them all: it
+	// Dropped is how many messages the end of that Subscription (see [Named])
+	// threw away unread. Err is why it ended then, nil for Close. What the end of
+	// the bus threw away is one incident, without a Topic and Subscription.
+	Dropped      uint64
+	Subscription string
+	// Otherwise exactly one of these is set. A joined Discontinuity covers them all: it
 	// begins where the first one began, and its Lost is their sum. An overflow
 	// counts only the messages that the subscription skipped: holes of the
 	// stream among them are incidents of their own, so its Lost can be less
@@ -69,6 +74,11 @@ func (l *incidentLog) alike(n *Incident) int {
 	for i := len(l.list) - 1; i >= 0; i-- {
 		switch o := &l.list[i]; {
 		case o.Topic != n.Topic:
+		case n.Dropped > 0 && o.Dropped > 0:
+			if n.First.Sub(o.Last) <= alikeFor {
+				return i
+			}
+			return -1
 		case n.State != nil && o.State != nil:
 			if n.State.State == Reconnecting && o.State.State == Reconnecting {
 				return i
@@ -87,6 +97,7 @@ func (l *incidentLog) alike(n *Incident) int {
 // join adds an older incident to n, which nobody else has seen yet.
 func (n *Incident) join(older *Incident) {
 	n.First, n.Count = older.First, older.Count+1
+	n.Dropped = plus(n.Dropped, older.Dropped)
 	if d := n.Discontinuity; d != nil {
 		d.join(older.Discontinuity)
 	}

@@ -275,7 +275,7 @@ func TestLawOfPlaces(t *testing.T) {
 
 func lawOfPlaces(t *testing.T, seed uint64) {
 	r := rand.New(rand.NewPCG(seed, 1))
-	backend := memory.New(memory.WithHistory(r.IntN(2) * r.IntN(60)))
+	backend := memory.New(memory.WithPage(1), memory.WithHistory(r.IntN(2)*r.IntN(60)))
 	opts := []pubsub.Option{pubsub.WithBuffer(1 + r.IntN(70))}
 	if r.IntN(2) == 0 {
 		opts = append(opts, pubsub.WithSharedDecode())

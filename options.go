@@ -2,6 +2,7 @@ package pubsub
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"time"
 )
@@ -15,6 +16,7 @@ type Option func(*config)
 type config struct {
 	buffer      int
 	linger      time.Duration
+	bufferBytes int
 	shareDecode bool
 	logger      *slog.Logger
 	observer    Observer
@@ -29,6 +31,15 @@ type config struct {
 // The channels of C and Events hold up to 32 messages (never more than n) each,
 // in addition.
 func WithBuffer(n int) Option { return func(c *config) { c.buffer = n } }
+
+// WithBufferBytes bounds what the buffer of a topic holds besides [WithBuffer]:
+// when the payloads of the messages that it keeps come to more than n bytes, it
+// lets go of the oldest ones that all subscriptions have read. What a
+// subscription has still to read stays, up to WithBuffer's number of messages.
+// The default, 0, bounds only the number. It is for large messages: with the
+// default buffer, 256 messages of a megabyte stay in memory until others take
+// their place.
+func WithBufferBytes(n int) Option { return func(c *config) { c.bufferBytes = n } }
 
 // WithLinger keeps a topic's stream open for d after its last subscription
 // ended, so that a subscription that follows soon finds it established. The
@@ -97,11 +108,13 @@ func (o Observer) and(p Observer) Observer {
 type SubscribeOption func(*subscribeConfig)
 
 type subscribeConfig struct {
+	name            string
 	policy          OverflowPolicy
-	resume          bool
-	after           Position
+	from            Start
 	private         bool
 	shared          bool
+	eventually      bool
+	invalid         error
 	onDiscontinuity []func(*Discontinuity)
 	onState         []func(StateChange)
 	onHeartbeat     []func()
@@ -135,37 +148,83 @@ func Overflow(p OverflowPolicy) SubscribeOption {
 	return func(c *subscribeConfig) { c.policy = p }
 }
 
-// ResumeAfter starts the subscription after position p instead of at the
+// Named gives the subscription a name, which tells it from others in [Stats], in
+// logs, on the debug page and in the errors of publishers that wait for it. The
+// default is the file and line of the call of Subscribe.
+func Named(name string) SubscribeOption { return func(c *subscribeConfig) { c.name = name } }
+
+// ResumeAfter starts the subscription behind position p instead of at the
 // present: with what is still at hand of the messages that follow it, and a
-// [Discontinuity] for those that are not. If the topic's shared stream is open
-// and its buffer still holds the message at p, and the policy is not [Block],
-// the subscription joins it; otherwise it gets a stream of its own, unless it is
-// [Shared]. A zero p is no position and starts at the present.
+// [Discontinuity] for those that are not. It reads an open stream of the topic
+// whose buffer still holds the message at p, or one that is on its way there.
+// Otherwise it opens a stream, which others who resume can read as well, unless
+// it is [Shared]. A zero p is no position and starts at the present.
 //
-// What a stream of its own replays passes through the buffer like any other
-// message. If that can be more than [WithBuffer] holds, use Overflow(Block):
-// with DropOldest or Fail the subscription may overflow before it is read.
+// What a stream replays passes through the buffer like any other message. If
+// that can be more than [WithBuffer] holds, a reader that is slower than the
+// replay loses some of it and is told. With Overflow(Block) the replay waits for
+// the reader; do that where every subscription of the topic is read, since one
+// that is not holds up the topic's publishers.
 //
 // A position belongs to its topic. What the topic has at or before p counts as
 // seen: a p of another topic may hide messages, where the backend cannot tell.
 func ResumeAfter(p Position) SubscribeOption {
-	return func(c *subscribeConfig) { c.resume, c.after = !p.IsZero(), p }
+	return func(c *subscribeConfig) { c.start(Start{After: p}) }
 }
+
+// FromOldest starts the subscription with the oldest message that is still at
+// hand, in the backend or in the buffer of an open stream. What is older is not
+// reported lost.
+func FromOldest() SubscribeOption {
+	return func(c *subscribeConfig) { c.start(Start{Oldest: true}) }
+}
+
+// FromLast starts the subscription with up to n of the newest messages, as many
+// as are still at hand, and goes on with what comes. What is older is not
+// reported lost. FromLast(1) gives the last value to those who come late. An n
+// of 0 starts at the present.
+func FromLast(n int) SubscribeOption {
+	return func(c *subscribeConfig) {
+		if n < 0 {
+			c.invalid = fmt.Errorf("%w: FromLast(%d) is negative", ErrInvalidArgument, n)
+			return
+		}
+		c.start(Start{Last: uint64(n)})
+	}
+}
+
+// start sets where to start. A zero Start changes nothing.
+func (c *subscribeConfig) start(from Start) {
+	switch {
+	case from == Start{}:
+	case c.from != Start{} && c.from != from:
+		c.invalid = fmt.Errorf("%w: ResumeAfter, FromOldest and FromLast exclude each other", ErrInvalidArgument)
+	default:
+		c.from = from
+	}
+}
+
+// Eventually has Subscribe succeed while the service cannot be reached. The
+// stream opens when it can: a state of [Reconnecting] comes first, one of
+// [Resumed] when it is open, with a [Discontinuity] before it, since nobody can
+// tell what passed meanwhile. Between the attempts are 0.1 to 10 seconds. An
+// error that does not pass still fails Subscribe, or ends the subscription later.
+func Eventually() SubscribeOption { return func(c *subscribeConfig) { c.eventually = true } }
 
 // Private gives the subscription a stream of its own.
 func Private() SubscribeOption { return func(c *subscribeConfig) { c.private = true } }
 
-// Shared keeps a subscription that resumes on the topic's shared stream; the
-// backend is not asked for what was missed. With [ResumeAfter] it starts with
-// the oldest message after the position that the stream's buffer still holds.
-// It starts at the present if there is none, and under [Block]. What is missing
-// before that is its first event, a [Discontinuity] of [CauseReconnect]; it has
-// a count if it stays within a page. Shared is for many subscribers that come
-// back at once, where a service limits streams.
+// Shared is for many subscribers that come back at once, where a service limits
+// streams: with [ResumeAfter], the subscription never opens a stream of its own
+// but reads the one that the topic's ordinary subscriptions share. It starts with
+// the oldest message after the position that this stream's buffer still holds.
+// What is missing before that is its first event, a [Discontinuity] of
+// [CauseReconnect]. It has a count if it stays within a page.
 //
-// A position that the stream has not reached, such as one from another process
-// that was ahead, is treated like one from an earlier life of the topic: what
-// follows may have been seen before.
+// If the buffer holds nothing after the position, the subscription starts at the
+// present. So it does under [Block]. A position that the stream has not reached,
+// such as one from another process that was ahead, is treated like one from an
+// earlier life of the topic: what follows may have been seen before.
 func Shared() SubscribeOption { return func(c *subscribeConfig) { c.shared = true } }
 
 // OnDiscontinuity has f called for each discontinuity. Like all callbacks of
@@ -187,4 +246,60 @@ func OnState(f func(StateChange)) SubscribeOption {
 // [OnDiscontinuity] for when and where.
 func OnHeartbeat(f func()) SubscribeOption {
 	return func(c *subscribeConfig) { c.onHeartbeat = append(c.onHeartbeat, f) }
+}
+
+// check refuses options of New that cannot work.
+func (c *config) check() error {
+	switch {
+	case c.buffer < 1:
+		return fmt.Errorf("%w: WithBuffer(%d): a buffer holds at least 1 message", ErrInvalidArgument, c.buffer)
+	case c.buffer > maxBuffer:
+		return fmt.Errorf("%w: WithBuffer(%d): a buffer holds at most %d messages", ErrInvalidArgument, c.buffer, maxBuffer)
+	case c.bufferBytes < 0:
+		return fmt.Errorf("%w: WithBufferBytes(%d) is negative", ErrInvalidArgument, c.bufferBytes)
+	case c.linger < 0:
+		return fmt.Errorf("%w: WithLinger(%v) is negative", ErrInvalidArgument, c.linger)
+	default:
+		return nil
+	}
+}
+
+// maxBuffer keeps the arithmetic of the smallest platforms safe.
+const maxBuffer = 1 << 28
+
+// newSubscribeConfig applies and checks the options of a Subscribe.
+func newSubscribeConfig(opts []SubscribeOption) (subscribeConfig, error) {
+	var cfg subscribeConfig
+	for _, o := range opts {
+		if o == nil {
+			return cfg, fmt.Errorf("%w: nil SubscribeOption", ErrInvalidArgument)
+		}
+		o(&cfg)
+	}
+	switch {
+	case cfg.invalid != nil:
+		return cfg, cfg.invalid
+	case cfg.policy > Fail:
+		return cfg, fmt.Errorf("%w: Overflow(%v): use DropOldest, Block or Fail", ErrInvalidArgument, cfg.policy)
+	case cfg.private && cfg.shared:
+		return cfg, fmt.Errorf("%w: Private and Shared exclude each other", ErrInvalidArgument)
+	case cfg.shared && cfg.from != Start{} && cfg.from.After.IsZero():
+		return cfg, fmt.Errorf("%w: Shared goes with ResumeAfter only, not with FromOldest or FromLast", ErrInvalidArgument)
+	}
+	for _, f := range cfg.onDiscontinuity {
+		if f == nil {
+			return cfg, fmt.Errorf("%w: OnDiscontinuity(nil)", ErrInvalidArgument)
+		}
+	}
+	for _, f := range cfg.onState {
+		if f == nil {
+			return cfg, fmt.Errorf("%w: OnState(nil)", ErrInvalidArgument)
+		}
+	}
+	for _, f := range cfg.onHeartbeat {
+		if f == nil {
+			return cfg, fmt.Errorf("%w: OnHeartbeat(nil)", ErrInvalidArgument)
+		}
+	}
+	return cfg, nil
 }

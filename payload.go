@@ -62,3 +62,10 @@ type Codec[T any] interface {
 	// stay busy.
 	Decode(Payload) (T, error)
 }
+
+// PayloadSharer is a [Codec] whose decoded value is the payload itself, so that
+// all subscribers of a topic get the same whether or not it is decoded for each.
+// Decode is then called once per message.
+type PayloadSharer interface {
+	SharesPayload() bool
+}

@@ -1,6 +1,7 @@
 package pubsub
 
 import (
+	"math"
 	"slices"
 	"strings"
 	"sync"
@@ -15,6 +16,7 @@ type Stats struct {
 	PublishErrors uint64 // failed ones
 	Delivered     uint64 // messages handed to subscriptions' readers
 	Lost          Losses // reported to subscriptions' readers
+	Dropped       uint64 // messages that ends of subscriptions threw away unread
 	Subscriptions int    // live ones
 	Streams       int    // open upstream streams
 	Reconnects    uint64 // streams that broke and came back
@@ -26,53 +28,64 @@ type Stats struct {
 func (b *bus[T]) Stats() Stats {
 	st := Stats{
 		Published:     b.published.Load(),
-		PublishErrors: b.failed.Load(),
+		PublishErrors: b.failures.Load(),
 		Incidents:     b.incidents.newestFirst(),
 	}
-	// In one go with b.mu, so that nothing is missed that moves from the live
-	// to the past.
+	// The books are copied in one go, so that nothing is missed or counted twice
+	// that moves from the live to the past. The subscriptions are asked when
+	// nobody waits for the lock any more.
 	b.mu.Lock()
-	defer b.mu.Unlock()
 	total, gone := b.past, b.gone
-	delivered := total.delivered()
+	type listed struct {
+		stream *stream[T]
+		stats  TopicStats
+		subs   []*Subscription[T]
+	}
+	streams := make([]listed, 0, len(b.listed))
 	for t := range b.listed {
-		ts := t.snapshot()
-		for _, s := range ts.Subscriptions {
-			delivered += s.Delivered
-			total.lost.sum(s.Lost)
-		}
-		st.Subscriptions += len(ts.Subscriptions)
-		gone.reconnects += ts.Reconnects
-		gone.downtime += ts.Downtime
+		streams = append(streams, listed{t, t.snapshot(), subscriptions(t)})
 		if !t.finished {
 			st.Streams++
 		}
+	}
+	b.mu.Unlock()
+	st.Delivered, st.Lost, st.Dropped = total.delivered(), total.lost, total.dropped
+	for _, l := range streams {
+		ts := l.stats
+		for _, s := range l.subs {
+			stats, live := s.snapshot()
+			if live {
+				st.Subscriptions++
+				ts.Subscriptions = append(ts.Subscriptions, stats)
+			}
+			st.Delivered += stats.Delivered
+			st.Lost.sum(stats.Lost)
+			st.Dropped += stats.Dropped
+		}
+		gone.reconnects += ts.Reconnects
+		gone.downtime += ts.Downtime
 		st.Topics = append(st.Topics, ts)
 	}
 	slices.SortFunc(st.Topics, func(a, b TopicStats) int { return strings.Compare(a.Topic, b.Topic) })
-	st.Delivered, st.Lost = delivered, total.lost
 	st.Reconnects, st.Downtime = gone.reconnects, gone.downtime
 	return st
 }
 
-// snapshot is called with bus.mu held.
-func (t *topic[T]) snapshot() TopicStats {
-	c := t.stats.snapshot()
-	ts := TopicStats{
-		Topic:      t.name,
-		Private:    t.private,
-		Block:      t.block,
+// snapshot is all but the subscriptions. bus.mu is held.
+func (st *stream[T]) snapshot() TopicStats {
+	c := st.stats.snapshot()
+	return TopicStats{
+		Topic:      st.name,
+		Private:    st.private,
+		Block:      st.block,
 		State:      c.state,
 		Reconnects: c.reconnects,
 		Downtime:   c.downtime,
-		Received:   t.ring.head.Load(),
-		Buffer:     t.bus.cfg.buffer,
-		Ended:      t.finished,
+		Received:   st.log.Len(),
+		Dropped:    st.dropped,
+		Buffer:     st.bus.cfg.buffer,
+		Ended:      st.finished,
 	}
-	for _, s := range t.ring.subscriptions() {
-		ts.Subscriptions = append(ts.Subscriptions, s.Stats())
-	}
-	return ts
 }
 
 // Losses counts messages reported lost, by [Cause]. Discontinuities that could
@@ -83,30 +96,50 @@ type Losses struct {
 
 // Total is the sum over all causes.
 func (l Losses) Total() uint64 {
-	return l.Overflow + l.Backend + l.Reset + l.Reconnect + l.Decode
+	return plus(plus(plus(l.Overflow, l.Backend), plus(l.Reset, l.Reconnect)), l.Decode)
 }
 
 func (l *Losses) add(d *Discontinuity) {
 	switch d.Cause {
 	case CauseOverflow:
-		l.Overflow += d.Lost
+		l.Overflow = plus(l.Overflow, d.Lost)
 	case CauseReset:
-		l.Reset += d.Lost
+		l.Reset = plus(l.Reset, d.Lost)
 	case CauseReconnect:
-		l.Reconnect += d.Lost
+		l.Reconnect = plus(l.Reconnect, d.Lost)
 	case CauseDecode:
-		l.Decode += d.Lost
+		l.Decode = plus(l.Decode, d.Lost)
 	default:
-		l.Backend += d.Lost
+		l.Backend = plus(l.Backend, d.Lost)
 	}
 }
 
+// take takes back what add added.
+func (l *Losses) take(d *Discontinuity) {
+	minus := Losses{}
+	minus.add(d)
+	l.Overflow -= min(l.Overflow, minus.Overflow)
+	l.Backend -= min(l.Backend, minus.Backend)
+	l.Reset -= min(l.Reset, minus.Reset)
+	l.Reconnect -= min(l.Reconnect, minus.Reconnect)
+	l.Decode -= min(l.Decode, minus.Decode)
+}
+
 func (l *Losses) sum(m Losses) {
-	l.Overflow += m.Overflow
-	l.Backend += m.Backend
-	l.Reset += m.Reset
-	l.Reconnect += m.Reconnect
-	l.Decode += m.Decode
+	l.Overflow = plus(l.Overflow, m.Overflow)
+	l.Backend = plus(l.Backend, m.Backend)
+	l.Reset = plus(l.Reset, m.Reset)
+	l.Reconnect = plus(l.Reconnect, m.Reconnect)
+	l.Decode = plus(l.Decode, m.Decode)
+}
+
+// plus is a sum that does not wrap around: what a backend reports lost may be
+// absurd.
+func plus(a, b uint64) uint64 {
+	if sum := a + b; sum >= a {
+		return sum
+	}
+	return math.MaxUint64
 }
 
 // TopicStats is a snapshot of one upstream stream.
@@ -119,6 +152,7 @@ type TopicStats struct {
 	Reconnects    uint64
 	Downtime      time.Duration
 	Received      uint64 // messages
+	Dropped       uint64 // messages that ends of its subscriptions threw away unread
 	Buffer        int    // capacity of the ring
 	Subscriptions []SubscriptionStats
 }
@@ -126,60 +160,66 @@ type TopicStats struct {
 // SubscriptionStats is a snapshot of one [Subscription].
 type SubscriptionStats struct {
 	Topic     string
+	Name      string // see [Named]
 	Policy    OverflowPolicy
 	State     StateChange // of its stream, the last one
 	Delivered uint64      // messages handed to the reader; to C and Events counts as such
 	Lost      Losses      // reported to the reader
+	Dropped   uint64      // thrown away unread when it ended
 	Lag       uint64      // messages waiting in the ring now; those it will report lost included
 	MaxLag    uint64      // the worst lag found by Stats, or by a reader, which looks at least every 32 messages
 }
 
-// Stats returns a snapshot of the subscription.
+// Stats returns a snapshot of the subscription. After its end it stays.
 func (s *Subscription[T]) Stats() SubscriptionStats {
-	var lag uint64
+	st, _ := s.snapshot()
+	return st
+}
+
+// snapshot also tells whether the subscription is still in its bus's books.
+func (s *Subscription[T]) snapshot() (st SubscriptionStats, live bool) {
 	s.mu.Lock()
-	if !s.ended.Load() {
-		// The cursor first: the head never falls behind it.
-		cursor := s.cursor.Load()
-		lag = s.topic.ring.head.Load() - cursor
+	c := s.counts
+	if st.MaxLag = s.maxLag; !s.settled {
+		cs := s.cursor.Stats()
+		c.taken, st.Lag, st.MaxLag = cs.Taken, cs.Lag, cs.MaxLag
 	}
-	s.maxLag = max(s.maxLag, lag)
-	maxLag, c := s.maxLag, s.counted()
+	live = !s.settled
 	s.mu.Unlock()
-	return SubscriptionStats{Topic: s.topic.name, Policy: s.cfg.policy, State: s.topic.stats.snapshot().state, Delivered: c.delivered(), Lost: c.lost, Lag: lag, MaxLag: maxLag}
+	st.Topic, st.Name, st.Policy = s.name, s.Name(), s.cfg.policy
+	st.State = s.stream.stats.snapshot().state
+	st.Delivered, st.Lost, st.Dropped = c.delivered(), c.lost, c.dropped
+	return st, live
 }
 
 // counts is what a subscription counts, or many together.
 type counts struct {
 	taken       uint64 // messages the cursor passed, without those it jumped over
-	undecodable uint64 // those of them that were not delivered
+	undelivered uint64 // those of them that could not be decoded, or had nowhere to go
+	dropped     uint64
 	lost        Losses
 }
 
-func (c *counts) delivered() uint64 { return c.taken - c.undecodable }
+func (c *counts) delivered() uint64 { return c.taken - c.undelivered }
 
 func (c *counts) add(d counts) {
 	c.taken += d.taken
-	c.undecodable += d.undecodable
+	c.undelivered += d.undelivered
+	c.dropped = plus(c.dropped, d.dropped)
 	c.lost.sum(d.lost)
 }
 
-// counted is called with s.mu held.
-func (s *Subscription[T]) counted() counts {
-	c := s.counts
-	if !s.settled {
-		c.taken = s.cursor.Load() - s.start
-	}
-	return c
-}
-
-// settle adds what s counted to the past, with bus.mu held.
-func (s *Subscription[T]) settle() {
+// settle takes s out of its log and adds what it counted to the past. It returns
+// how many messages it leaves behind. bus.mu is held.
+func (s *Subscription[T]) settle() (dropped uint64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.counts.taken = s.cursor.Swap(noLimit) - s.start // nobody takes any more
+	s.maxLag = s.cursor.Stats().MaxLag
+	s.counts.taken, dropped = s.cursor.Leave()
+	s.counts.dropped = plus(s.counts.dropped, dropped)
 	s.settled = true
-	s.topic.bus.past.add(s.counts)
+	s.stream.bus.past.add(s.counts)
+	return dropped
 }
 
 // recount has f change what s counts. A reader may be at it that s did not wait
@@ -189,10 +229,32 @@ func (s *Subscription[T]) recount(f func(*counts)) {
 	f(&s.counts)
 	settled := s.settled
 	s.mu.Unlock()
-	if b := s.topic.bus; settled {
+	if b := s.stream.bus; settled {
 		b.mu.Lock()
 		f(&b.past)
 		b.mu.Unlock()
+	}
+}
+
+// undelivered counts a message that was taken and had nowhere to go, because the
+// subscription was killed. It is false, to be returned by a sink.
+func (s *Subscription[T]) undelivered() bool {
+	s.recount(func(c *counts) { c.undelivered++; c.dropped++ })
+	return false
+}
+
+// untold counts what a note reported lost, which had nowhere to go.
+func (s *Subscription[T]) untold(n *note) bool {
+	if d := n.discontinuity; d != nil && len(s.cfg.onDiscontinuity) == 0 {
+		s.recount(func(c *counts) { c.lost.take(d); c.dropped = plus(c.dropped, d.Lost) })
+	}
+	return false
+}
+
+// dropNote counts a note that is not handed out any more.
+func (s *Subscription[T]) dropNote(n *note) {
+	if d := n.discontinuity; d != nil {
+		s.recount(func(c *counts) { c.dropped = plus(c.dropped, d.Lost) })
 	}
 }
 

@@ -3,56 +3,52 @@ package pubsub
 import (
 	"context"
 	"iter"
-	"slices"
+	"path"
+	"runtime"
+	"strconv"
 	"sync"
 	"sync/atomic"
+	"time"
+
+	"github.com/topicbus/pubsub/internal/ring"
 )
 
-// Subscription receives the messages of one topic. It is made by
-// [Bus].Subscribe and must be ended by Close, Drain, the ctx of Subscribe, or
-// Bus.Close; otherwise it keeps its topic's stream open.
+// Subscription receives the messages of one topic. It is made by Subscribe of a
+// [Bus] or [Topic]. It must be ended by Close, Drain, the ctx of Subscribe, or
+// the end of the bus; otherwise it keeps its topic's stream open.
 //
-// There are four ways to read it: the channels [Subscription.C] and
-// [Subscription.Events], the iterator [Subscription.All] and the call
-// [Subscription.Next]. All four read through one cursor, so each event is
-// handed out once, to whichever asks first. Use one form; to read in several
-// independent ways, subscribe several times. All methods may be called from
-// many goroutines at once; readers that run in parallel share the events out
-// among themselves.
+// There are five ways to read it: the iterators [Subscription.Messages] and
+// [Subscription.All], the channels [Subscription.C] and [Subscription.Events],
+// and the call [Subscription.Next]. All of them share one place in the stream,
+// so each event is handed out once, to whichever asks first. Use one form; to
+// read in several independent ways, subscribe several times. All methods may be
+// called from many goroutines at once; readers that run in parallel share the
+// events out among themselves.
 //
-// A subscription starts no goroutine, except one for C and one for Events,
-// at their first call.
+// A subscription starts no goroutine, except one for C and one for Events, at
+// their first call.
 type Subscription[T any] struct {
-	topic *topic[T]
-	cfg   subscribeConfig
+	name   string // of the topic
+	cfg    subscribeConfig
+	caller uintptr // where it was made
+	stream *stream[T]
+	cursor *ring.Cursor[T, side]
 
-	cursor   atomic.Uint64 // index of the next message to hand out
-	notifyAt atomic.Uint64 // the writer waits for the cursor to get here
-	ended    atomic.Bool   // reading is over
-	limited  atomic.Bool   // limit is set
-	waiting  atomic.Int32  // readers asleep
-	waiter   waiter
-
-	nexting atomic.Bool // a call of Next has next
-	next    view[T]     // what it left to the following one
-
-	done   chan struct{} // closed when the subscription ended, whyever
-	killed chan struct{} // closed when it ended and nothing more may be handed out
+	killed  atomic.Bool  // nothing more may be handed out
+	reading atomic.Int32 // loops of All, Messages and pumps that are awake
 
 	mu        sync.Mutex // guards what follows; nothing foreign is called under it
+	ended     bool
 	err       error
-	read      mark     // how far the notes were read
-	pending   []note   // made by an overflow, to be handed out before anything else
-	limit     uint64   // reading ends at this index ...
-	limitRead mark     // ... with the notes read up to here, ...
-	limitErr  error    // ... with this error
-	last      Position // of the message before index lastAt
-	lastAt    uint64
-	start     uint64 // the cursor when it joined, plus the messages it jumped over since
-	maxLag    uint64
-	counts    counts // without taken, which follows from the cursor
-	settled   bool   // they are in bus.past
-	episode   bool   // an unobserved discontinuity was logged, and no end of it seen
+	ends      chan struct{} // closed when it has ended; nil until somebody waits for that
+	kills     chan struct{} // closed when killed; nil until a pump is there
+	idle      chan struct{} // closed when calls becomes 0; nil unless somebody waits for that
+	calls     int           // callbacks that run
+	counts    counts        // without messages taken, until settled
+	settled   bool          // counts is complete, and in bus.past
+	maxLag    uint64        // once settled
+	episode   bool          // an unobserved discontinuity was logged, and no end of it seen
+	stuckAt   uint64        // where it was logged as not read
 	channel   chan Message[T]
 	events    chan Event[T]
 	pumps     []*pump
@@ -60,37 +56,29 @@ type Subscription[T any] struct {
 	stopWatch func() bool // stops watching the ctx of Subscribe
 }
 
-const noLimit = ^uint64(0)
-
-func newSubscription[T any](cfg subscribeConfig) *Subscription[T] {
-	return &Subscription[T]{
-		cfg:       cfg,
-		waiter:    waiter{bell: make(chan struct{}, 1)},
-		done:      make(chan struct{}),
-		killed:    make(chan struct{}),
-		limit:     noLimit,
-		limitRead: mark{seq: noLimit},
-	}
+func newSubscription[T any](topic string, cfg subscribeConfig) *Subscription[T] {
+	s := &Subscription[T]{name: topic, cfg: cfg, cursor: ring.NewCursor[T, side](cfg.policy == Fail)}
+	s.cursor.Owner = s
+	return s
 }
 
-// C returns a channel of the subscription's messages. It is closed when the
-// subscription ends; [Subscription.Err] then says why. What is not a message
-// goes to the callbacks ([OnDiscontinuity], [OnState], [OnHeartbeat]); a
+// C returns a channel of the subscription's messages, for select. It is closed
+// when the subscription ends; [Subscription.Err] then says why. What is not a
+// message goes to the callbacks ([OnDiscontinuity], [OnState], [OnHeartbeat]). A
 // discontinuity that has no callback is logged.
 //
-// The first call starts a goroutine that moves messages from the topic's ring
-// into the channel. The channel holds up to 32 messages, never more than the
-// buffer: a callback may run while earlier messages are still in the channel,
-// but never after a later one was put there. After Close the channel may still
-// yield what it holds.
+// The first call starts a goroutine that moves messages into the channel. The
+// channel holds up to 32 messages, never more than the buffer: a callback may
+// run while earlier messages are still in the channel, but never after a later
+// one was put there. After Close the channel may still yield what it holds.
 func (s *Subscription[T]) C() <-chan Message[T] {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.channel == nil {
-		s.channel = make(chan Message[T], min(channelSize, s.topic.bus.cfg.buffer))
+		s.channel = make(chan Message[T], min(channelSize, s.stream.bus.cfg.buffer))
 		ch := s.channel
 		startPump(s, ch, true, sink[T]{
-			message: func(m Message[T], _ error) bool { return send(s, ch, &m) },
+			message: func(m Message[T], _ error) bool { return send(s, ch, &m) || s.undelivered() },
 			event:   func(*note) bool { return true },
 		})
 	}
@@ -104,37 +92,58 @@ func (s *Subscription[T]) Events() <-chan Event[T] {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.events == nil {
-		s.events = make(chan Event[T], min(channelSize, s.topic.bus.cfg.buffer))
+		s.events = make(chan Event[T], min(channelSize, s.stream.bus.cfg.buffer))
 		ch := s.events
 		startPump(s, ch, false, sink[T]{
-			message: func(m Message[T], _ error) bool { return send(s, ch, &Event[T]{Kind: KindMessage, Message: m}) },
+			message: func(m Message[T], _ error) bool {
+				return send(s, ch, &Event[T]{Kind: KindMessage, Message: m}) || s.undelivered()
+			},
 			event: func(n *note) bool {
 				e := eventOf[T](n)
-				return send(s, ch, &e)
+				return send(s, ch, &e) || s.untold(n)
 			},
 		})
 	}
 	return s.events
 }
 
-// All returns an iterator over the subscription's messages, the fastest way to
-// read it. A hole is yielded in its place, as a zero Message (but for its Topic)
-// with a *[Discontinuity] for an error; the loop goes on after it. States and
-// heartbeats go to the callbacks only.
+// Messages returns an iterator over the subscription's messages. It is the loop
+// to start with: like C, but without a goroutine. What is not a message goes to
+// the callbacks ([OnDiscontinuity], [OnState], [OnHeartbeat]). A discontinuity
+// that has no callback is logged.
+//
+// The loop ends when the subscription does; [Subscription.Err] tells why. Leaving
+// the loop early leaves the subscription as it is: another loop, or any other
+// form, goes on with the next message.
+func (s *Subscription[T]) Messages() iter.Seq[Message[T]] {
+	return func(yield func(Message[T]) bool) {
+		_ = s.loop(sink[T]{
+			message: func(m Message[T], _ error) bool { return yield(m) },
+			event:   func(*note) bool { return true },
+		}, true)
+	}
+}
+
+// All returns an iterator over the subscription's messages and holes. A hole is
+// yielded in its place, as a zero Message (but for its Topic) with a
+// *[Discontinuity] for an error; the loop goes on after it. So look at the error
+// before the message: a loop that does not ask for it takes holes for messages
+// and wants [Subscription.Messages]. States and heartbeats go to the callbacks
+// only.
 //
 // The loop ends when the subscription does. If its stream failed or the Fail
 // policy ended it, that error is yielded last; if the application ended it
-// (Close, Drain, ctx, Bus.Close) the loop just ends. [Subscription.Err] tells
-// in any case. Leaving the loop early leaves the subscription as it is: another
-// All, or any other form, goes on with the next message.
+// (Close, Drain, ctx, the end of the bus) the loop just ends.
+// [Subscription.Err] tells in any case. Leaving the loop early leaves the
+// subscription as it is, like in Messages.
 func (s *Subscription[T]) All() iter.Seq2[Message[T], error] {
 	return func(yield func(Message[T], error) bool) {
-		failed := func(err error) bool { return yield(Message[T]{Topic: s.topic.name}, err) }
+		failed := func(err error) bool { return yield(Message[T]{Topic: s.name}, err) }
 		to := sink[T]{yield, func(n *note) bool { return n.discontinuity == nil || failed(n.discontinuity) }}
-		if err := s.readInto(to, &view[T]{batch: s.batch()}, nil); err == nil {
+		if err := s.loop(to, false); err == nil {
 			return
 		}
-		if err := s.Err(); err != nil && !s.isKilled() {
+		if err := s.Err(); err != nil && !s.killed.Load() {
 			failed(err)
 		}
 	}
@@ -151,167 +160,235 @@ func (s *Subscription[T]) Next(ctx context.Context) (e Event[T], err error) {
 	if ctx.Err() != nil {
 		return e, s.fail("receive", contextError(ctx))
 	}
-	// A view of its own for every call would cost two locks and a pin each:
-	// 65 ns instead of 40. Of parallel calls one has this one.
-	v := &view[T]{batch: 1}
-	if s.nexting.CompareAndSwap(false, true) {
-		defer s.nexting.Store(false)
-		v = &s.next
-		s.renew(v)
-	}
+	v := s.cursor.Borrow()
 	to := sink[T]{
 		func(m Message[T], _ error) bool { e.Kind, e.Message = KindMessage, m; return false },
 		func(n *note) bool { e = eventOf[T](n); return false },
 	}
-	err = s.readInto(to, v, ctx)
+	err = s.read(to, &reader[T]{view: v}, ctx)
+	if end := s.cursor.Return(v); end == ring.Overflowed {
+		s.end(end) // Drain waits until the reader is back, but this ends by itself
+	}
 	return e, err
 }
 
-// eventOf makes the Event of a note.
-func eventOf[T any](n *note) Event[T] {
-	e := Event[T]{Kind: n.kind, Discontinuity: n.discontinuity}
-	if n.state != nil {
-		e.State = *n.state
-	}
-	return e
-}
-
-// Drain ends the subscription gracefully: it accepts no new messages, waits
-// until those already queued have been handed to the reader, and ends. Queued is
-// what has reached this process: over a network, messages that a Publish has
-// returned nil for may still be on their way, and are not waited for. Messages
-// in the channels of C and Events count as handed out; the channels stay
-// readable until they are empty. Somebody must go on reading meanwhile: called
-// by the only reader, or without one, Drain can only wait for ctx. When ctx
-// ends first, the subscription is closed, what was queued is dropped, and Drain
-// returns ctx's error.
+// Drain ends the subscription gracefully: it takes no new messages, waits until
+// those already queued have been handed to the reader, and ends. Somebody must go
+// on reading meanwhile.
+//
+// Queued is what was accepted before, as far as it has reached this process or
+// the backend knows of it: what a replay has still to bring counts, too. Over a
+// network, messages that a Publish has returned nil for may still be on their
+// way. They are not waited for.
+//
+// When Drain returns nil, loops of Messages and All have come back for more: they
+// are done with the last message. So has Next, unless everything had been handed
+// out before Drain was called, or nobody has called Next for five seconds. C and
+// Events may still hold what fits into their channels, which stay readable.
+//
+// Drain must not be called from the loop that reads, which would wait for itself.
+// If ctx has no deadline and nothing is read for five seconds, Drain returns an
+// error that says so, and the subscription goes on draining. When ctx ends first,
+// the subscription is closed and what was left is dropped. The error then wraps
+// ctx's error and a *[DroppedError], which tells how many messages.
 func (s *Subscription[T]) Drain(ctx context.Context) error {
 	if ctx == nil {
 		return s.fail("drain", errNilContext)
 	}
-	if s.limitNow() {
-		s.finish(nil)
+	s.stream.flush(s.limit)
+	return s.awaitDrained(ctx)
+}
+
+// limit has reading end at the newest message.
+func (s *Subscription[T]) limit() {
+	if s.cursor.Limit() != ring.NotEnded && s.reading.Load() == 0 {
+		s.finish(nil) // nobody would notice
 	}
-	s.waiter.ring()
+	s.cursor.Wake()
+}
+
+// awaitDrained waits for the end of what limit began.
+func (s *Subscription[T]) awaitDrained(ctx context.Context) error {
+	ended := s.ending()
 	select {
-	case <-s.done:
+	case <-ended: // first, though ctx may have ended, too
 		return nil
 	default:
 	}
-	select {
-	case <-s.done:
-		return nil
-	case <-ctx.Done():
-		s.Close()
-		return s.fail("drain", contextError(ctx))
+	ticker := time.NewTicker(patience)
+	defer ticker.Stop()
+	_, patient := ctx.Deadline()
+	taken := s.cursor.Stats().Taken
+	for {
+		select {
+		case <-ended:
+			return nil
+		case <-ctx.Done():
+			err := contextError(ctx)
+			dropped, last := s.stop(err, "drain", true)
+			if !last {
+				<-ended
+				return nil
+			}
+			s.logDropped(dropped, err)
+			return s.fail("drain", &DroppedError{Dropped: dropped, Err: err})
+		case <-ticker.C:
+			now := s.cursor.Stats().Taken
+			switch {
+			case now != taken:
+			case s.cursor.Exhausted() && s.reading.Load() == 0:
+				s.finish(nil) // who took the last message with Next has no need of more
+			case !patient:
+				return s.fail("drain", errNotRead)
+			}
+			taken = now
+		}
 	}
 }
 
-// Close ends the subscription now; what is queued is dropped. It is idempotent
-// and may be called from any goroutine, callbacks included. When it returns the
-// subscription's goroutines are gone, except for one that is inside a
-// callback: that one goes when the callback returns. It always returns nil.
+// Close ends the subscription now. What is queued is dropped, and counted in
+// Stats. It is idempotent and may be called from any goroutine, callbacks
+// included. When it returns the subscription's goroutines are gone, except for
+// one that is inside a callback, which goes when the callback returns: before
+// you free what a callback uses, call [Subscription.Wait]. It always returns nil.
 func (s *Subscription[T]) Close() error {
-	s.kill(nil)
-	<-s.done // another may have ended it, and still be at it
+	if dropped, _ := s.stop(nil, "receive", true); dropped > 0 {
+		s.noteDropped(dropped, nil)
+	}
+	<-s.ending() // another may have ended it, and still be at it
 	s.waitPumps()
-	s.topic.awaitEnd()
+	s.stream.awaitEnd()
 	return nil
 }
 
-// Err tells why the subscription ended: nil while it is live and after Close
-// or Drain, ctx's error after the end of Subscribe's ctx, [ErrClosed] after
-// Bus.Close, [ErrOverflow] under the Fail policy, the panic of a callback, and
-// otherwise the permanent error that ended its stream.
+// Wait returns when the subscription has ended and none of its callbacks and
+// goroutines is at work any more, or with ctx's error. It must not be called from
+// a callback, which would wait for itself.
+func (s *Subscription[T]) Wait(ctx context.Context) error {
+	if ctx == nil {
+		return s.fail("wait", errNilContext)
+	}
+	waits := []<-chan struct{}{s.ending()}
+	s.mu.Lock()
+	for _, p := range s.pumps {
+		waits = append(waits, p.done)
+	}
+	s.mu.Unlock()
+	for _, w := range waits {
+		select {
+		case <-w:
+		case <-ctx.Done():
+			return s.fail("wait", contextError(ctx))
+		}
+	}
+	s.mu.Lock()
+	if s.calls == 0 {
+		s.mu.Unlock()
+		return nil
+	}
+	if s.idle == nil {
+		s.idle = make(chan struct{})
+	}
+	idle := s.idle
+	s.mu.Unlock()
+	select {
+	case <-idle:
+		return nil
+	case <-ctx.Done():
+		return s.fail("wait", contextError(ctx))
+	}
+}
+
+// Err tells why the subscription ended: nil while it is live and after Close or
+// a Drain that came to its end, ctx's error after the end of Subscribe's ctx or
+// of Drain's, [ErrClosed] after the end of the bus, [ErrOverflow] under the Fail
+// policy, the panic of a callback, and otherwise the permanent error that ended
+// its stream.
 func (s *Subscription[T]) Err() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.err
 }
 
-// limitNow has reading end at the newest message. It reports whether there is
-// nothing left to read, and nobody who would notice the end.
-func (s *Subscription[T]) limitNow() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if r := &s.topic.ring; s.limit == noLimit {
-		r.mu.Lock() // no note of a later message slips in
-		s.limit, s.limitRead = r.head.Load(), r.notes.newest
-		s.limited.Store(true)
-		r.mu.Unlock()
+// Start is the position that the subscription begins behind. Keep it until the
+// first message has come, whose own position takes its place: with [ResumeAfter]
+// another subscription gets what this one gets. On a topic without messages it
+// has the topic's page and Sequence 0. It is zero if the backend cannot tell.
+func (s *Subscription[T]) Start() Position {
+	if p := s.cursor.Start(); !p.IsZero() {
+		return Position(p)
 	}
-	return s.exhausted()
+	if s.cursor.Whole() {
+		select {
+		case <-s.stream.opened:
+			return s.stream.start
+		default:
+		}
+	}
+	return Position{}
 }
 
-// exhausted reports whether reading has come to its limit, and there is no pump
-// to find out. States and heartbeats need not be waited for. s.mu is held.
-func (s *Subscription[T]) exhausted() bool {
-	return len(s.pumps) == 0 && s.cursor.Load() >= s.limit &&
-		!s.read.misses(s.limitRead) &&
-		!slices.ContainsFunc(s.pending, func(n note) bool { return n.discontinuity != nil })
+// Name tells this subscription from others: what [Named] gave it, or the file
+// and line of the call of Subscribe.
+func (s *Subscription[T]) Name() string {
+	if s.cfg.name != "" || s.caller == 0 {
+		return s.cfg.name
+	}
+	f, _ := runtime.CallersFrames([]uintptr{s.caller}).Next()
+	return path.Base(f.File) + ":" + strconv.Itoa(f.Line)
+}
+
+// ending returns a channel that is closed when the subscription has ended.
+func (s *Subscription[T]) ending() <-chan struct{} {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ends == nil {
+		s.ends = make(chan struct{})
+		if s.ended {
+			close(s.ends)
+		}
+	}
+	return s.ends
 }
 
 // finish ends reading: what has been handed out may still be on its way.
-func (s *Subscription[T]) finish(err error) { s.stop(err, false) }
+func (s *Subscription[T]) finish(err error) { s.stop(err, "receive", false) }
 
 // kill ends the subscription at once: nothing more is handed out.
-func (s *Subscription[T]) kill(err error) { s.stop(err, true) }
+func (s *Subscription[T]) kill(err error) { s.stop(err, "receive", true) }
 
-func (s *Subscription[T]) stop(err error, now bool) {
+// stop ends the subscription. It returns how many messages that dropped, and
+// whether it was this call that ended it.
+func (s *Subscription[T]) stop(err error, op string, now bool) (dropped uint64, ended bool) {
 	s.mu.Lock()
-	if now && !s.isKilled() {
-		close(s.killed) // before a reader can see that s ended: All then keeps err to itself
+	if now && !s.killed.Swap(true) && s.kills != nil { // before a reader can see that s ended: All then keeps err to itself
+		close(s.kills)
 	}
-	if s.ended.Load() {
+	if s.cursor.IsStopped() {
 		s.mu.Unlock()
-		return
+		return 0, false
 	}
 	if err != nil {
-		s.err = s.fail("receive", err)
+		s.err = s.fail(op, err)
 	}
-	s.ended.Store(true)
+	s.cursor.Stop()
 	s.mu.Unlock()
-	s.waiter.ring()
-	s.topic.bus.detach(s)
-	close(s.done)
+	dropped = s.stream.bus.detach(s)
+	s.mu.Lock()
+	s.ended = true
+	if s.ends != nil {
+		close(s.ends)
+	}
+	s.mu.Unlock()
 	s.unwatch()
+	s.caughtUp(true)
+	return dropped, true
 }
 
-// join places s in t. It fails if t does not have the place.
-//
-// The place is looked up in the step that makes s a reader. Before it, the
-// writer might go on meanwhile, and s would stand behind notes that it has not
-// read, or further back than a blocking ring has room for.
-func (s *Subscription[T]) join(t *topic[T]) bool {
-	t.ring.mu.Lock()
-	defer t.ring.mu.Unlock()
-	notes := &t.ring.notes
-	p := t.place(s.cfg)
-	if p.unknown {
-		return false
-	}
-	switch {
-	case p.present:
-		p.at, s.read = t.ring.head.Load(), notes.newest
-	case p.counted:
-		s.read = notes.before(p.at + 1)
-	default:
-		s.read = notes.before(p.at)
-	}
-	if p.gap != nil {
-		s.pending = append(s.pending, note{kind: KindDiscontinuity, discontinuity: p.gap})
-	}
-	s.topic = t
-	s.next.batch = s.batch()
-	s.cursor.Store(p.at)
-	s.start = p.at
-	s.last, s.lastAt = p.last, p.at
-	if st := notes.lastState(0, notes.newest.seq); p.present && st != nil && st.State == Reconnecting {
-		// What it joins is an outage; the next it hears may be its end.
-		s.pending = append(s.pending, note{kind: KindState, state: st})
-	}
-	t.ring.readers = append(t.ring.readers, s)
-	return true
+// leave undoes join, for a subscription that nobody has seen yet.
+func (s *Subscription[T]) leave() {
+	s.cursor.Stop()
+	s.cursor.Leave()
 }
 
 // watch ends s when ctx ends.
@@ -319,7 +396,11 @@ func (s *Subscription[T]) watch(ctx context.Context) {
 	if ctx.Done() == nil {
 		return
 	}
-	stop := context.AfterFunc(ctx, func() { s.kill(contextError(ctx)) })
+	stop := context.AfterFunc(ctx, func() {
+		err := contextError(ctx)
+		dropped, _ := s.stop(err, "receive", true)
+		s.logDropped(dropped, err)
+	})
 	s.mu.Lock()
 	s.stopWatch = stop
 	s.mu.Unlock()
@@ -331,7 +412,7 @@ func (s *Subscription[T]) watch(ctx context.Context) {
 func (s *Subscription[T]) unwatch() {
 	s.mu.Lock()
 	stop := s.stopWatch
-	if !s.ended.Load() || s.running > 0 {
+	if !s.ended || s.running > 0 {
 		stop = nil
 	}
 	s.mu.Unlock()
@@ -340,15 +421,4 @@ func (s *Subscription[T]) unwatch() {
 	}
 }
 
-func (s *Subscription[T]) isKilled() bool {
-	select {
-	case <-s.killed:
-		return true
-	default:
-		return false
-	}
-}
-
-func (s *Subscription[T]) fail(op string, err error) error {
-	return wrap(op, s.topic.name, err)
-}
+func (s *Subscription[T]) fail(op string, err error) error { return wrap(op, s.name, err) }

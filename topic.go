@@ -2,370 +2,351 @@ package pubsub
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"runtime"
-	"sync/atomic"
+	"strings"
+	"sync"
 	"time"
 )
 
-// topicKey tells apart the shared streams of a bus. Those who asked for
-// back-pressure have one of their own, so that they never stall the others.
-type topicKey struct {
-	name  string
-	block bool
-}
-
-// topic is one upstream stream and its local subscribers. Its goroutine runs
-// from the first subscription until the stream has ended.
+// Topic is a bus's topic, looked up and checked once: the typed channel that an
+// application hands to its parts. It is made by [Bus].Topic. All its methods may
+// be called from many goroutines at once, and do what the methods of the Bus do
+// that take the topic's name, at less cost.
 //
-// What deliver needs for a message stands first, the beginning of the ring
-// included, on two cache lines: with many topics, the lines that a message
-// touches are most of its cost.
-type topic[T any] struct {
-	bus     *bus[T]
-	block   bool        // a full ring makes the stream wait
-	private bool        // not in bus.topics
-	ended   atomic.Bool // Receive has returned
-	ring    ring[T]
-
-	name    string
-	ctx     context.Context // the stream's life
-	cancel  context.CancelFunc
-	opened  chan struct{} // closed when the backend's Subscribe returned; then
-	openErr error         // tells how
-	done    chan struct{} // closed when the goroutine is gone
-
-	stats streamStats
-
-	// Guarded by bus.mu.
-	finished    bool // the goroutine is done
-	subscribers int
-	linger      *time.Timer
+// A Topic needs no Close, keeps no stream open and goes on working whatever
+// happens to the streams. After the end of its bus it refuses like the bus does.
+type Topic[T any] struct {
+	bus   *bus[T]
+	name  string
+	err   error          // what is wrong with the bus or the name
+	pub   TopicPublisher // nil: by name
+	batch BatchPublisher // nil: one by one
 }
 
-// attach joins s to its topic, which it opens if need be.
-func (b *bus[T]) attach(s *Subscription[T], name string) error {
-	key := topicKey{name, s.cfg.policy == Block}
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.closed.Load() {
-		return errBusClosed
-	}
-	t := b.topics[key]
-	if s.cfg.private {
-		t = nil
-	}
-	if t == nil || !s.join(t) {
-		t = b.open(key, s.cfg)
-		after := s.cfg.after
-		if !t.private {
-			after = Position{} // others would get what was before their time
+func (b *bus[T]) Topic(name string) *Topic[T] {
+	t := b.topic(strings.Clone(name)) // name may be a part of something large
+	if tb, ok := b.backend.(TopicBackend); ok && t.err == nil {
+		if pub := tb.Topic(b.backend, t.name); !isNil(pub) {
+			t.pub = pub
+			t.batch, _ = pub.(BatchPublisher)
 		}
-		s.join(t)
-		go t.run(after) // not before s is there to read
 	}
-	t.subscribers++
-	t.stopLinger()
+	return &t
+}
+
+// topic is Topic without what costs anything.
+func (b *bus[T]) topic(name string) Topic[T] {
+	err := b.invalid
+	if err == nil {
+		err = checkTopic(name)
+	}
+	return Topic[T]{bus: b, name: name, err: err}
+}
+
+// Name returns the topic's name.
+func (t *Topic[T]) Name() string { return t.name }
+
+// Publish encodes value and hands it to the topic. A nil error means that the
+// backend accepted it, not that anybody received it. [OutcomeOf] tells of an
+// error whether the message was accepted all the same. The bus never retries.
+//
+// The codec decides whether value may be modified afterwards.
+func (t *Topic[T]) Publish(ctx context.Context, value T) error {
+	if t.bus.cfg.observer.Published != nil {
+		return t.observed(ctx, 1, func() (int, error) { return 0, t.publish(ctx, value) })
+	}
+	if err := t.publish(ctx, value); err != nil {
+		return t.failed("publish", err)
+	}
+	t.bus.published.Add(1)
 	return nil
 }
 
-// place is where in a topic a subscription starts.
-type place struct {
-	unknown bool // the topic's ring does not have it
-	present bool // otherwise before the message with index at
-	at      uint64
-	last    Position       // of the message before it, where known
-	counted bool           // gap says what is missing before it, notes need not
-	gap     *Discontinuity // or nil
+func (t *Topic[T]) failed(op string, err error) error {
+	t.bus.failures.Add(1)
+	return wrap(op, t.name, err)
 }
 
-// place finds where a subscription of that configuration starts in t. ring.mu is
-// held: no note that it needs is dropped meanwhile.
-func (t *topic[T]) place(cfg subscribeConfig) place {
-	if !cfg.resume || t.private { // the stream resumes
-		return place{present: true}
+func (t *Topic[T]) publish(ctx context.Context, value T) error {
+	if err := t.check(ctx); err != nil {
+		return err
 	}
-	i, next, held := t.ring.locate(cfg.after)
-	switch {
-	case held && !t.block:
-		return place{at: i, last: cfg.after}
-	case !cfg.shared:
-		// A hole that cfg.after stands in would be reported as a whole, though
-		// who was there misses only a part of it.
-		return place{unknown: true}
-	}
-	gap := &Discontinuity{Topic: t.name, Cause: CauseReconnect, After: cfg.after}
-	if next.IsZero() || t.block { // which has no room for who starts further back
-		return place{present: true, gap: gap}
-	}
-	gap.Resume = next
-	if next.Page == cfg.after.Page { // otherwise nobody can count
-		gap.Lost, gap.Exact = next.Sequence-cfg.after.Sequence-1, true
-	}
-	if gap.Exact && gap.Lost == 0 {
-		gap = nil
-	}
-	return place{at: i, last: before(next), counted: true, gap: gap}
-}
-
-// open makes a topic, for the caller to run. b.mu is held.
-func (b *bus[T]) open(key topicKey, cfg subscribeConfig) *topic[T] {
-	t := &topic[T]{
-		bus:     b,
-		name:    key.name,
-		block:   key.block,
-		private: cfg.private || cfg.resume && !cfg.shared,
-		opened:  make(chan struct{}),
-		done:    make(chan struct{}),
-	}
-	t.ring.init(b.cfg.buffer, !b.decodeOnce, key.block)
-	t.ctx, t.cancel = context.WithCancel(context.Background())
-	b.listed[t] = struct{}{}
-	if !t.private {
-		b.topics[key] = t
-	}
-	return t
-}
-
-// run is the topic's goroutine.
-func (t *topic[T]) run(after Position) {
-	defer close(t.done)
-	defer t.bus.finished(t)
-	defer t.cancel()
-	open, err := false, errExited // unless both calls return
-	defer func() { t.over(open, err) }()
-	stream, err := t.bus.backend.Subscribe(t.ctx, t.name, Start{After: after})
-	if err == nil && isNil(stream) {
-		err = fmt.Errorf("%w: the backend's Subscribe returned no Stream", ErrUnavailable)
-	}
+	p, err := t.bus.encode(value)
 	if err != nil {
-		return
+		return err
 	}
-	open, err = true, errExited
-	close(t.opened)
-	err = stream.Receive(t.deliver)
-}
-
-// over tells the subscriptions that the stream has ended, or was not opened.
-func (t *topic[T]) over(open bool, err error) {
-	t.ended.Store(true)
-	t.bus.close(t) // before anybody hears of the end and subscribes anew
-	if !open {
-		t.openErr = err
-		close(t.opened)
-		return
-	}
-	switch {
-	case t.ctx.Err() != nil:
-		err = nil // as asked for, whatever the backend calls it
-	case err == nil:
-		err = fmt.Errorf("%w: the backend ended the stream without a reason", ErrUnavailable)
-	}
-	if err != nil {
-		t.bus.incidents.add(Incident{Topic: t.name, Err: err})
-	}
-	t.ring.end(err)
-}
-
-// close has later subscriptions open a stream of their own.
-func (b *bus[T]) close(t *topic[T]) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.unshare(t)
-}
-
-// finished is told that a topic's goroutine is done.
-func (b *bus[T]) finished(t *topic[T]) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	t.finished = true
-	b.unlist(t)
-}
-
-// unlist takes a topic out of the books that has neither a stream nor a
-// subscription that still reads what is queued. b.mu is held.
-func (b *bus[T]) unlist(t *topic[T]) {
-	if t.finished && t.subscribers == 0 {
-		delete(b.listed, t)
-		b.gone.add(t.stats.snapshot())
-	}
-}
-
-// unshare keeps later subscriptions from joining t. b.mu is held.
-func (b *bus[T]) unshare(t *topic[T]) {
-	key := topicKey{t.name, t.block}
-	if b.topics[key] == t {
-		delete(b.topics, key)
-	}
-	t.stopLinger()
-}
-
-// stopLinger is for a topic that is needed again, or no more. bus.mu is held.
-func (t *topic[T]) stopLinger() {
-	if t.linger != nil {
-		t.linger.Stop()
-		t.linger = nil
-	}
-}
-
-// detach takes s out of its topic, and ends the topic with its last one.
-func (b *bus[T]) detach(s *Subscription[T]) {
-	t := s.topic
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	t.ring.leave(s)
-	s.settle() // in one step with leave, or a counter of Stats would dip
-	t.subscribers--
-	switch {
-	case t.subscribers > 0:
-	case t.finished:
-		b.unlist(t)
-	case t.private, t.ended.Load(), b.cfg.linger == 0, b.closed.Load():
-		b.unshare(t)
-		t.cancel()
-	default:
-		var timer *time.Timer
-		timer = time.AfterFunc(b.cfg.linger, func() { b.expire(t, &timer) })
-		t.linger = timer
-	}
-}
-
-// expire ends a topic that nobody joined while it lingered. A timer that fired
-// while it was being stopped is not the topic's any more.
-func (b *bus[T]) expire(t *topic[T], timer **time.Timer) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if t.linger == *timer {
-		b.unshare(t)
-		t.cancel()
-	}
-}
-
-// awaitEnd waits for the topic's goroutine, if the topic is ending.
-func (t *topic[T]) awaitEnd() {
-	if t.ctx.Err() != nil {
-		<-t.done
-	}
-}
-
-// deliver takes the next frame of the stream; see Stream.
-func (t *topic[T]) deliver(ctx context.Context, f Frame) error {
-	if t.ended.Load() {
-		return nil
-	}
-	switch f.Kind {
-	case KindMessage:
-		return t.message(ctx, &f)
-	case KindDiscontinuity:
-		d := Discontinuity{Cause: CauseBackend}
-		if f.Discontinuity != nil {
-			d = *f.Discontinuity
-		}
-		d.Topic = t.name
-		t.lose(&d)
-	case KindState:
-		if f.State != nil {
-			t.stats.changed(*f.State)
-			t.bus.incidents.add(Incident{Topic: t.name, State: f.State})
-			t.ring.note(note{kind: f.Kind, state: f.State})
-		}
-	case KindHeartbeat:
-		t.ring.note(note{kind: f.Kind})
-	}
-	return nil
-}
-
-func (t *topic[T]) message(ctx context.Context, f *Frame) error {
-	if t.block && t.ring.crowded() {
-		if err := t.waitForRoom(ctx); err != nil {
-			t.lose(&Discontinuity{
-				Topic: t.name, Cause: CauseOverflow, After: before(f.Position), Resume: behind(f.Position), Lost: 1, Exact: true,
-				Err: fmt.Errorf("%w: %w", ErrOverflow, err)})
+	if p.Format != Binary {
+		if err := t.bus.checkPayload(p); err != nil {
 			return err
 		}
 	}
-	var value T
-	if t.bus.decodeOnce {
-		var err error
-		if value, err = t.bus.decode(f.Payload); err != nil {
-			t.lose(undecodable(t.name, f.Payload, f.Position, err))
-			return nil
-		}
-	}
-	seg, i := t.ring.tailSegment()
-	e := &seg.entries[i%segmentSize]
-	e.at = f.Position
-	if t.bus.decodeOnce {
-		e.value = value
+	if t.pub != nil {
+		err = t.pub.Publish(ctx, p)
 	} else {
-		seg.payloads[i%segmentSize] = f.Payload
+		err = t.bus.backend.Publish(ctx, t.name, p)
 	}
-	if f.Publisher != "" {
-		seg.setPublisher(i, f.Publisher)
+	if t.bus.closed.Load() && err == nil {
+		return errClosedMeanwhile
 	}
-	t.ring.append()
+	return err
+}
+
+// check refuses what no operation can work with. Nothing is sent then.
+func (t *Topic[T]) check(ctx context.Context) error {
+	switch {
+	case t.err != nil:
+		return t.err
+	case ctx == nil:
+		return errNilContext
+	case t.bus.closed.Load():
+		return errBusClosed
+	case ctx.Err() != nil:
+		return WithOutcome(contextError(ctx), NotAccepted)
+	}
 	return nil
 }
 
-// lose adds a hole to the stream.
-func (t *topic[T]) lose(d *Discontinuity) {
-	t.bus.incidents.discontinuity(d)
-	t.ring.note(note{kind: KindDiscontinuity, discontinuity: d})
-}
-
-func undecodable(topic string, p Payload, at Position, err error) *Discontinuity {
-	return &Discontinuity{
-		Topic: topic, Cause: CauseDecode, After: before(at), Resume: behind(at), Lost: 1, Exact: true,
-		Payload: &p, Err: err,
+// PublishAll publishes values in their order, as one batch where the backend can.
+// It returns how many were accepted: all of them or, with an error, the first so
+// many. The error is about the value at that index; those behind it were not
+// accepted, unless [OutcomeOf] the error is OutcomeUnknown.
+func (t *Topic[T]) PublishAll(ctx context.Context, values []T) (accepted int, err error) {
+	if t.bus.cfg.observer.Published != nil {
+		err := t.observed(ctx, len(values), func() (int, error) {
+			accepted, err = t.publishAll(ctx, values)
+			return accepted, err
+		})
+		return accepted, err
 	}
-}
-
-// before and behind are the neighbours of a numbered message.
-func before(p Position) Position {
-	if p.Sequence <= 1 {
-		return Position{} // nothing came before on that page
+	accepted, err = t.publishAll(ctx, values)
+	t.bus.published.Add(uint64(accepted))
+	if err != nil {
+		err = t.failed("publish", err)
 	}
-	p.Sequence--
-	return p
+	return accepted, err
 }
 
-func behind(p Position) Position {
-	if !p.IsZero() {
-		p.Sequence++
+// batchSize is how many messages are encoded before they are handed to the
+// backend together. They shall stay in the processor's first cache.
+const batchSize = 64
+
+func (t *Topic[T]) publishAll(ctx context.Context, values []T) (accepted int, err error) {
+	if err := t.check(ctx); err != nil {
+		return 0, err
 	}
-	return p
-}
-
-// waitForRoom blocks the stream until all subscriptions are less than a full
-// ring behind.
-func (t *topic[T]) waitForRoom(ctx context.Context) error {
-	r := &t.ring
-	// Readers are likely at it. Some patience buys room for many messages;
-	// going on as soon as there is room for one means looking at every reader
-	// for every message.
-	for range 4 {
-		if r.laggard(max(1, r.capacity/4)) == nil {
-			return nil
+	if t.batch == nil {
+		for i := range values {
+			if err := t.publish(ctx, values[i]); err != nil {
+				return i, err
+			}
 		}
-		runtime.Gosched()
+		return len(values), nil
 	}
+	ps := t.bus.payloads.get()
+	defer t.bus.payloads.put(ps)
+	for accepted < len(values) {
+		n, bad := 0, error(nil)
+		for _, value := range values[accepted:min(len(values), accepted+batchSize)] {
+			p, err := t.bus.encode(value)
+			if err == nil && p.Format != Binary {
+				err = t.bus.checkPayload(p)
+			}
+			if err != nil {
+				bad = err
+				break
+			}
+			ps[n] = p
+			n++
+		}
+		took, err := 0, error(nil)
+		if n > 0 {
+			took, err = t.batch.PublishBatch(ctx, ps[:n])
+			clear(ps[:n])
+		}
+		accepted += took
+		switch {
+		case err != nil:
+			return accepted, err
+		case bad != nil:
+			return accepted, bad
+		case t.bus.closed.Load():
+			if accepted == len(values) {
+				return accepted - 1, errClosedMeanwhile
+			}
+			return accepted, errBusClosed
+		}
+	}
+	return accepted, nil
+}
+
+// observed has the observer told of n messages that are published together.
+func (t *Topic[T]) observed(ctx context.Context, n int, publish func() (accepted int, err error)) error {
+	start := time.Now()
+	accepted, err := publish()
+	if err != nil {
+		err = t.failed("publish", err)
+	} else {
+		accepted = n
+	}
+	t.bus.published.Add(uint64(accepted))
+	if ctx == nil {
+		ctx = context.Background()
+	}
+	took := time.Since(start)
+	for range accepted {
+		t.bus.cfg.observer.Published(ctx, t.name, took/time.Duration(n), nil)
+	}
+	if err != nil {
+		t.bus.cfg.observer.Published(ctx, t.name, took/time.Duration(n), err)
+	}
+	return err
+}
+
+// Subscribe starts a subscription of the topic. When it returns, everything
+// accepted from then on will be delivered or reported lost. The first
+// subscription of a topic opens its stream, and fails if that fails, unless
+// [Eventually] is given; later breaks are mended by the backend.
+//
+// ctx governs the life of this subscription, not only this call. When it ends,
+// what is queued is dropped, [Subscription.Err] gives its error, and if anything
+// was dropped the log says so. A ctx that a function cancels when it returns is
+// therefore the wrong one for a subscription that it hands out. To end with
+// nothing dropped, give a ctx that stays and call Drain.
+func (t *Topic[T]) Subscribe(ctx context.Context, opts ...SubscribeOption) (*Subscription[T], error) {
+	return t.subscribe(ctx, opts)
+}
+
+// Pipe publishes what it receives from in, in that order, until in is closed;
+// then it returns nil. What in holds already is published as one batch, where the
+// backend can; Pipe never waits for more. It returns early if publishing fails,
+// ctx ends or the bus is closed. If it had taken values from in that were not
+// accepted, errors.As finds them in an *[Unpublished].
+func (t *Topic[T]) Pipe(ctx context.Context, in <-chan T) error {
+	if err := t.pipe(ctx, in); err != nil {
+		return wrap("pipe", t.name, err)
+	}
+	return nil
+}
+
+func (t *Topic[T]) pipe(ctx context.Context, in <-chan T) error {
+	if in == nil {
+		return WithOutcome(fmt.Errorf("%w: the channel given to Pipe is nil", ErrInvalidArgument), NotAccepted)
+	}
+	closing := t.bus.pipes.add()
+	defer t.bus.pipes.remove(closing)
+	var values []T
 	for {
-		s := r.laggard(1)
-		if s == nil {
-			return nil
-		}
-		enough := r.head.Load() - r.capacity + 1
-		s.notifyAt.Store(enough)
-		if s.cursor.Load() >= enough {
-			continue // it got there before it could see notifyAt
+		// Before taking a value: one that is taken is published.
+		if err := t.check(ctx); err != nil {
+			return err
 		}
 		select {
-		case <-r.freed:
-		case <-t.ctx.Done():
-			return errors.Join(ErrClosed, t.ctx.Err())
+		case value, ok := <-in:
+			if !ok {
+				return nil
+			}
+			values = append(values[:0], value)
 		case <-ctx.Done():
-			return contextError(ctx)
+			return WithOutcome(contextError(ctx), NotAccepted)
+		case <-closing:
+			return errBusClosed
+		}
+		open := t.fill(&values, in)
+		accepted, err := t.PublishAll(ctx, values)
+		if err != nil {
+			return &Unpublished[T]{Values: append([]T(nil), values[accepted:]...), Err: err}
+		}
+		clear(values)
+		if !open {
+			return nil
 		}
 	}
 }
+
+// fill adds what in holds already to values, and reports whether in is open.
+func (t *Topic[T]) fill(values *[]T, in <-chan T) (open bool) {
+	if t.batch == nil {
+		return true
+	}
+	for len(*values) < batchSize {
+		select {
+		case value, ok := <-in:
+			if !ok {
+				return false
+			}
+			*values = append(*values, value)
+		default:
+			return true
+		}
+	}
+	return true
+}
+
+// Unpublished is what Pipe had taken from its channel when publishing failed. The
+// first of the Values is the one that Err is about.
+type Unpublished[T any] struct {
+	Values []T
+	Err    error
+}
+
+// Error returns Err's text, with the number of values.
+func (u *Unpublished[T]) Error() string {
+	if len(u.Values) == 1 {
+		return u.Err.Error()
+	}
+	return fmt.Sprintf("%v (and %d values taken behind it)", u.Err, len(u.Values)-1)
+}
+
+// Unwrap returns Err.
+func (u *Unpublished[T]) Unwrap() error { return u.Err }
+
+// pipes are the calls of Pipe under way. Each waits on a channel of its own, so
+// that it can be in another synctest bubble than the bus.
+type pipes struct {
+	mu     sync.Mutex
+	closed bool
+	open   map[chan struct{}]struct{}
+}
+
+func (ps *pipes) add() chan struct{} {
+	c := make(chan struct{})
+	ps.mu.Lock()
+	defer ps.mu.Unlock()
+	if ps.closed {
+		close(c)
+		return c
+	}
+	if ps.open == nil {
+		ps.open = make(map[chan struct{}]struct{})
+	}
+	ps.open[c] = struct{}{}
+	return c
+}
+
+func (ps *pipes) remove(c chan struct{}) {
+	ps.mu.Lock()
+	defer ps.mu.Unlock()
+	delete(ps.open, c)
+}
+
+func (ps *pipes) close() {
+	ps.mu.Lock()
+	defer ps.mu.Unlock()
+	ps.closed = true
+	for c := range ps.open {
+		close(c)
+	}
+	ps.open = nil
+}
+
+// batches keeps the arrays that batches are made in.
+type batches struct{ pool sync.Pool }
+
+func (b *batches) get() *[batchSize]Payload {
+	if ps, ok := b.pool.Get().(*[batchSize]Payload); ok {
+		return ps
+	}
+	return new([batchSize]Payload)
+}
+
+func (b *batches) put(ps *[batchSize]Payload) { b.pool.Put(ps) }

@@ -5,6 +5,7 @@ package codec_test
 // The race detector changes what is allocated, so these are not built with it.
 
 import (
+	"io"
 	"math/big"
 	"strings"
 	"testing"
@@ -23,6 +24,10 @@ func TestAllocations(t *testing.T) {
 	t.Run("JSON", allocations(codec.JSON[quote](), quote{"AAPL", 99.5}, 4, 6))
 	t.Run("Text", allocations(codec.Text[time.Time](), time.Unix(0, 0).UTC(), 1, 1))
 	t.Run("Binary", allocations(codec.Binary[time.Time](), time.Unix(0, 0).UTC(), 1, 1))
+	t.Run("Value pointer", allocations(codec.Value[*account](), &account{}, 0, 0))
+	t.Run("Value", allocations(codec.Value[quote](), quote{"AAPL", 99.5}, 1, 0))
+	t.Run("Value interface", allocations(codec.Value[error](), io.EOF, 1, 0))
+	t.Run("Value map", allocations(codec.Value[map[string]int](), map[string]int{}, 0, 0))
 	t.Run("Text pointer", allocations(codec.Text[*big.Int](), big.NewInt(7), 2, 5))
 }
 

@@ -7,6 +7,8 @@
 //	Text     encoding.TextMarshaler       Text
 //	Binary   encoding.BinaryMarshaler     Binary
 //	Func     your own two functions       yours
+//	Value    Go values, in the process    GoValue
+//	Clone    wraps one: copies bytes      as wrapped
 //
 // Package [github.com/topicbus/pubsub/codec/protocodec] has Protocol Buffers
 // and package [github.com/topicbus/pubsub/codec/compress] wraps any codec in

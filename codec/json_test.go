@@ -73,7 +73,8 @@ func TestJSONEncodesPlainly(t *testing.T) {
 	for _, test := range []struct{ value, want string }{
 		{"<a href=\"x\">&</a>", `"<a href=\"x\">&</a>"`},
 		{"\u2028\u2029", `"\u2028\u2029"`},
-		{"bad \xff utf-8", `"bad \ufffd utf-8"`},
+		{"replaced \ufffd already", "\"replaced \ufffd already\""},
+		{`\ufffd`, `"\\ufffd"`},
 		{"line\n", `"line\n"`},
 		{"", `""`},
 	} {
@@ -149,4 +150,51 @@ func TestJSONSharesNoMemory(t *testing.T) {
 		p.Data[i] = '?'
 	}
 	require.Equal(t, message{json.RawMessage(`[1,2,3]`), []byte("bytes"), "text"}, back)
+}
+
+func ExampleUseNumber() {
+	const id = 1<<53 + 1 // the first integer that float64 does not have
+	plain, numbers := codec.JSON[map[string]any](), codec.JSON[map[string]any](codec.UseNumber())
+	p, err := plain.Encode(map[string]any{"id": id})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	v, _ := plain.Decode(p)
+	fmt.Printf("%T %.0f\n", v["id"], v["id"])
+	v, _ = numbers.Decode(p)
+	fmt.Printf("%T %v\n", v["id"], v["id"])
+	// Output:
+	// float64 9007199254740992
+	// json.Number 9007199254740993
+}
+
+func TestJSONUseNumber(t *testing.T) {
+	c := codec.JSON[any](codec.UseNumber())
+	for _, digits := range []string{"9223372036854775807", "0.10000000000000000000000001", "1e400", "-0"} {
+		v, err := c.Decode(pubsub.Payload{Format: pubsub.Text, Data: []byte(` [` + digits + "]\r\n\t ")})
+		require.NoError(t, err)
+		require.Equal(t, []any{json.Number(digits)}, v)
+		p, err := c.Encode(v)
+		require.NoError(t, err)
+		require.Equal(t, `[`+digits+`]`, string(p.Data))
+	}
+	// In all else it is the same, errors included.
+	for _, data := range []string{``, ` `, `1 2`, `{"a":1}x`, `[1`, `"`, `nul`, "\ufeff1", "1\v", `{"Price":"x"}`, `{"Price":1e999}`, `null`} {
+		p := pubsub.Payload{Format: pubsub.Text, Data: []byte(data)}
+		_, want := codec.JSON[quote]().Decode(p)
+		require.Error(t, want)
+		v, err := codec.JSON[quote](codec.UseNumber()).Decode(p)
+		require.EqualError(t, err, want.Error(), "%q", data)
+		require.Zero(t, v)
+	}
+}
+
+func TestJSONNilOption(t *testing.T) {
+	c := codec.JSON[int](nil)
+	_, err := c.Encode(1)
+	require.ErrorIs(t, err, pubsub.ErrInvalidArgument)
+	_, err = c.Decode(pubsub.Payload{Data: []byte("1")})
+	require.ErrorIs(t, err, pubsub.ErrInvalidArgument)
+	require.ErrorContains(t, err, "codec.JSON[int]: invalid argument: nil JSONOption")
 }

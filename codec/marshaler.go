@@ -79,6 +79,9 @@ func (c *marshaler[T, U]) Encode(v T) (pubsub.Payload, error) {
 
 func (c *marshaler[T, U]) Decode(p pubsub.Payload) (T, error) {
 	var v, zero T
+	if p.Format == pubsub.GoValue {
+		return zero, fmt.Errorf("%s: %w", c.name, goValueError(p))
+	}
 	target := any(&v)
 	if c.pointee != nil {
 		target = reflect.New(c.pointee).Interface()

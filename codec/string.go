@@ -1,6 +1,7 @@
 package codec
 
 import (
+	"fmt"
 	"unsafe"
 
 	"github.com/topicbus/pubsub"
@@ -33,5 +34,8 @@ func (stringCodec) Encode(s string) (pubsub.Payload, error) {
 // holds backends to that. Copying 128 bytes took 42 ns and an allocation where
 // this takes 3 ns, and a whole delivery by the Bus takes less than the copy.
 func (stringCodec) Decode(p pubsub.Payload) (string, error) {
+	if p.Format == pubsub.GoValue {
+		return "", fmt.Errorf("codec.String: %w", goValueError(p))
+	}
 	return unsafe.String(unsafe.SliceData(p.Data), len(p.Data)), nil
 }

@@ -278,7 +278,7 @@ func TestProcess(t *testing.T) {
 
 // Two processes, which share nothing but the names of things, link alike.
 func TestSpansLinkByPosition(t *testing.T) {
-	backend := memory.New(memory.WithHistory(1))
+	backend := memory.New(memory.WithPage(1), memory.WithHistory(1))
 	defer backend.Close()
 	require.NoError(t, backend.Publish(t.Context(), "orders", pubsub.Payload{Data: []byte("tea")}))
 	process := func() (pubsub.Position, sdktrace.Link) {

@@ -87,7 +87,7 @@ func ExampleRecord() {
 func ExampleCollect() {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
-	bus := pubsub.New(memory.New(), codec.String())
+	bus := pubsub.New(memory.New(memory.WithPage(1)), codec.String())
 	defer bus.Close()
 	sub, err := bus.Subscribe(ctx, "orders")
 	if err != nil {

@@ -36,6 +36,12 @@ func TestPublishDoesNotAllocate(t *testing.T) {
 				publish()
 			}
 			require.Zero(t, testing.AllocsPerRun(1000, publish))
+			h := b.Topic(b, "a")
+			require.Zero(t, testing.AllocsPerRun(1000, func() { _ = h.Publish(context.Background(), p) }))
+			batch := make([]pubsub.Payload, 64)
+			for _, ctx := range []context.Context{context.Background(), t.Context()} {
+				require.Zero(t, testing.AllocsPerRun(100, func() { _, _ = h.(pubsub.BatchPublisher).PublishBatch(ctx, batch) }))
+			}
 		})
 	}
 }

@@ -3,6 +3,7 @@ package memory_test
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync/atomic"
 	"testing"
 
@@ -64,11 +65,39 @@ func BenchmarkPublish(b *testing.B) {
 		b.Run(c.name, func(b *testing.B) {
 			m := memory.New(c.opts...)
 			attach(b, m, "orders.created", c.streams)
-			b.ReportAllocs()
-			for b.Loop() {
-				if err := m.Publish(ctx, "orders.created", p); err != nil {
-					b.Fatal(err)
+			b.Run("name", func(b *testing.B) {
+				b.ReportAllocs()
+				for b.Loop() {
+					if err := m.Publish(ctx, "orders.created", p); err != nil {
+						b.Fatal(err)
+					}
 				}
+			})
+			h := m.Topic(m, "orders.created")
+			b.Run("handle", func(b *testing.B) {
+				b.ReportAllocs()
+				for b.Loop() {
+					if err := h.Publish(ctx, p); err != nil {
+						b.Fatal(err)
+					}
+				}
+			})
+			batch := slices.Repeat([]pubsub.Payload{p}, 64)
+			live, cancel := context.WithCancel(ctx)
+			defer cancel()
+			for _, c := range []struct {
+				name string
+				ctx  context.Context
+			}{{"batch", ctx}, {"batch/cancel", live}} {
+				b.Run(c.name, func(b *testing.B) {
+					b.ReportAllocs()
+					for b.Loop() {
+						if _, err := h.(pubsub.BatchPublisher).PublishBatch(c.ctx, batch); err != nil {
+							b.Fatal(err)
+						}
+					}
+					b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/64, "ns/msg")
+				})
 			}
 		})
 	}

@@ -12,7 +12,7 @@ import (
 // A test breaks the connection, and sees what its program is going to see
 // when the service breaks it.
 func ExampleBackend_Disconnect() {
-	b := memory.New(memory.WithHistory(1))
+	b := memory.New(memory.WithPage(1), memory.WithHistory(1))
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	stream, err := b.Subscribe(ctx, "orders", pubsub.Start{})
@@ -69,7 +69,7 @@ func ExampleBackend_FailPublishes() {
 }
 
 func ExampleBackend_Published() {
-	b := memory.New(memory.WithHistory(10))
+	b := memory.New(memory.WithPage(1), memory.WithHistory(10))
 	_ = b.Publish(context.Background(), "greetings", pubsub.Payload{Format: pubsub.Text, Data: []byte("hello")})
 	for _, m := range b.Published("greetings") {
 		fmt.Printf("%v %s\n", m.Position, m.Value.Data)

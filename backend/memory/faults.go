@@ -4,17 +4,54 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/topicbus/pubsub"
 )
 
-// faults are those of the whole backend. Backend.mu guards them.
+// faults are what a test has the engine suffer. They reach it by its hooks and
+// its ops; the engine does not know them.
 type faults struct {
-	publishes  failures
+	engine *engine
+
+	mu         sync.Mutex // taken after engine.mu and a topic's mu
+	closed     bool
+	publishes  selection[failures]
+	late       selection[failures]
+	delays     selection[time.Duration]
 	subscribes failures
-	delay      time.Duration
-	outage     error // of topics that are seen for the first time, nil if none
+	delayed    map[chan struct{}]struct{} // closed by close
+	outage     error                      // of topics that are seen for the first time, nil if none
+	outages    map[*topic]*outage
+}
+
+func (f *faults) attach(e *engine) {
+	f.engine = e
+	f.outages = make(map[*topic]*outage)
+	f.delayed = make(map[chan struct{}]struct{})
+	e.hooks = hooks{subscribe: f.subscribing, begin: f.begin}
+}
+
+// selection is what holds for single topics, or else for all.
+type selection[V any] struct {
+	all V
+	of  map[string]V
+}
+
+// set sets v for the topics. Without topics it is for all, single ones
+// included.
+func (s *selection[V]) set(v V, topics []string) {
+	if len(topics) == 0 {
+		s.all, s.of = v, nil
+		return
+	}
+	if s.of == nil {
+		s.of = make(map[string]V)
+	}
+	for _, t := range topics {
+		s.of[t] = v
+	}
 }
 
 // failures are calls that are to fail.
@@ -23,6 +60,7 @@ type failures struct {
 	err error
 }
 
+// next fails a call.
 func (f *failures) next() error {
 	if f.n == 0 {
 		return nil
@@ -36,267 +74,154 @@ func (f *failures) next() error {
 	return f.err
 }
 
-// begin applies to a new topic what holds for all.
-func (f *faults) begin(t *topic) {
-	if f.outage != nil {
-		t.down = &outage{since: time.Now(), attempt: 1, err: f.outage, head: t.head()}
-	}
-}
-
-// guard holds a publish back, or fails it, as the faults demand.
-func (b *Backend) guard(ctx context.Context) error {
-	b.mu.Lock()
-	closed, err, delay := b.closed, error(nil), b.faults.delay
-	if !closed {
-		err = b.faults.publishes.next()
-		b.watch()
-	}
-	b.mu.Unlock()
-	switch {
-	case closed:
-		return errClosed
-	case err != nil:
-		return err
-	case delay <= 0:
-		return nil
-	}
-	timer := time.NewTimer(delay)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return fmt.Errorf("memory: message not accepted, publishing is delayed by %v: %w", delay, cause(ctx))
-	case <-b.done:
-		return errClosed
-	}
-}
-
-func (b *Backend) guardSubscribe() error {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.closed {
-		return errClosed
-	}
-	return b.faults.subscribes.next()
-}
-
-// watch sets whether publishers must look at the faults. mu is held.
-func (b *Backend) watch() {
-	b.guarded.Store(b.closed || b.faults.publishes.n != 0 || b.faults.delay > 0)
-}
-
-// outage is a topic's time without connection.
-type outage struct {
-	since   time.Time
-	attempt int
-	err     error
-	head    pubsub.Position // the newest message that the streams have seen
-}
-
-func (o *outage) refusal() error {
-	if errors.Is(o.err, pubsub.ErrUnavailable) {
-		return fmt.Errorf("memory: disconnected: %w", o.err)
-	}
-	return fmt.Errorf("memory: disconnected: %w: %w", pubsub.ErrUnavailable, o.err)
-}
-
-// Disconnect breaks the streams of the topics, or fails one more attempt to
-// get them back if they are broken already: they deliver [pubsub.Reconnecting]
-// with err, the number of the attempt and the time since the break. While a
-// topic is disconnected Publish accepts its messages, as a service does that
-// others can still reach, and Subscribe fails with [pubsub.ErrUnavailable].
-//
-// Without topics it breaks all, including those that are used for the first
-// time before [Backend.Reconnect]. A nil err stands for ErrUnavailable.
-func (b *Backend) Disconnect(err error, topics ...string) {
-	if err == nil {
-		err = pubsub.ErrUnavailable
-	}
-	if len(topics) == 0 {
-		b.mu.Lock()
-		b.faults.outage = err
-		b.mu.Unlock()
-	}
-	b.each(topics, func(t *topic) { t.disconnect(err) })
-}
-
-func (t *topic) disconnect(err error) {
-	if t.down == nil {
-		t.down = &outage{since: time.Now(), head: t.head()}
-	}
-	t.down.attempt++
-	t.down.err = err
-	t.tell(pubsub.Frame{Kind: pubsub.KindState, State: &pubsub.StateChange{
-		State: pubsub.Reconnecting, Err: err, Attempt: t.down.attempt, Downtime: time.Since(t.down.since),
-	}})
-}
-
-// Reconnect ends what [Backend.Disconnect] began, for the topics or for all.
-// The streams deliver [pubsub.Resumed] with the downtime, and then the messages
-// of the meantime that the history still holds, behind a discontinuity of
-// [pubsub.CauseReconnect] for those it does not. Topics that are connected are
-// left alone.
-func (b *Backend) Reconnect(topics ...string) {
-	if len(topics) == 0 {
-		b.mu.Lock()
-		b.faults.outage = nil
-		b.mu.Unlock()
-	}
-	b.each(topics, (*topic).reconnect)
-}
-
-func (t *topic) reconnect() {
-	if t.down == nil {
-		return
-	}
-	resumed := pubsub.Frame{Kind: pubsub.KindState, State: &pubsub.StateChange{
-		State: pubsub.Resumed, Attempt: t.down.attempt, Downtime: time.Since(t.down.since),
-	}}
-	t.tell(append([]pubsub.Frame{resumed}, t.replay(t.down.head)...)...)
-	t.down = nil
-}
-
-// Lose has the service lose n messages of the topics (of all without topics)
-// that it had numbered: the numbers advance by n, and the streams deliver a
-// discontinuity of [pubsub.CauseBackend] with that count. A disconnected
-// stream learns of it when it is back.
-func (b *Backend) Lose(n uint64, topics ...string) {
-	if n > 0 {
-		b.each(topics, func(t *topic) { t.lose(n) })
-	}
-}
-
-func (t *topic) lose(n uint64) {
-	head := t.head()
-	t.word.Add(n << seqShift)
-	if t.down != nil {
-		return
-	}
-	t.tell(discontinuity(pubsub.Discontinuity{
-		Cause: pubsub.CauseBackend, After: known(head), Resume: behind(head, n+1), Lost: n, Exact: true,
-	}))
-}
-
-// ResetPage has the service lose the topics (all without topics) and make
-// them again: the numbers go on with sequence 1 of the next page, nothing of
-// the earlier page can be replayed, and the streams deliver a discontinuity of
-// [pubsub.CauseReset], whose count is not exact: a service that lost a topic
-// cannot know.
-func (b *Backend) ResetPage(topics ...string) { b.each(topics, (*topic).reset) }
-
-func (t *topic) reset() {
-	t.ended = t.head()
-	t.earlier.Add(t.ended.Sequence)
-	t.page.Add(1)
-	if t.down != nil {
-		return
-	}
-	t.tell(discontinuity(pubsub.Discontinuity{
-		Cause: pubsub.CauseReset, After: known(t.ended), Resume: behind(t.head(), 1),
-	}))
-}
-
-// Heartbeat delivers a heartbeat to the streams of the topics, or to all
-// streams. A disconnected topic has none.
-func (b *Backend) Heartbeat(topics ...string) {
-	b.each(topics, func(t *topic) {
-		if t.down == nil {
-			t.tell(pubsub.Frame{Kind: pubsub.KindHeartbeat})
+// nextOf fails a call for topic.
+func nextOf(s *selection[failures], topic string) error {
+	if f, ok := s.of[topic]; ok {
+		err := f.next()
+		if f.n == 0 {
+			delete(s.of, topic)
+		} else {
+			s.of[topic] = f
 		}
-	})
-}
-
-// Duplicate has the service send the newest n messages of the topics (of all
-// without topics) that the history holds once more, as some do after a
-// reconnect. A backend owes streams without duplicates, so what a stream was
-// given already goes no further; see [Stats].
-func (b *Backend) Duplicate(n int, topics ...string) {
-	b.each(topics, func(t *topic) { t.resend(n) })
-}
-
-// resend has nothing to send on: what the history holds is numbered up to the
-// head, and the streams have been given or told of all of that.
-func (t *topic) resend(n int) {
-	if t.down == nil { // else nobody would be sent anything
-		t.suppressed += uint64(min(max(n, 0), len(t.log.ring)))
+		if err != nil {
+			return err
+		}
 	}
+	return s.all.next()
 }
 
-// EndStreams ends the streams of the topics, or all streams, with a permanent
-// error: their Receive returns err behind what is queued. A nil err stands for
-// [pubsub.ErrPermissionDenied].
-func (b *Backend) EndStreams(err error, topics ...string) {
-	if err == nil {
-		err = pubsub.ErrPermissionDenied
-	}
-	b.each(topics, func(t *topic) {
-		t.endAll(err)
-		t.still()
-	})
+// FailPublishes fails the next n calls of Publish, to any topic or to each of
+// the topics, with err. Their messages are not accepted. A nil err stands for
+// ErrUnavailable. With a negative n all calls fail. A later call of
+// FailPublishes for the same topics replaces it, so an n of 0 takes the fault
+// back; one without topics is for all of them.
+//
+// A batch is one call, whose first message fails. [pubsub.OutcomeOf] tells
+// NotAccepted, unless err says something else by [pubsub.WithOutcome].
+func (b *Backend) FailPublishes(n int, err error, topics ...string) {
+	b.faults.change(func(f *faults) { f.publishes.set(failures{n, err}, topics) })
 }
 
-// FailPublishes fails the next n calls of Publish, to any topic, with err.
-// Their messages are not accepted. A nil err stands for ErrUnavailable. With a
-// negative n all calls fail, until FailPublishes is called again: an n of 0
-// takes the fault back.
-func (b *Backend) FailPublishes(n int, err error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.faults.publishes = failures{n, err}
-	b.watch()
+// FailAcceptedPublishes accepts the next n messages, to any topic or to each of
+// the topics, and fails their Publish with err all the same: the answer of the
+// service is lost. It is otherwise like [Backend.FailPublishes].
+//
+// Of a batch the first message is accepted. [pubsub.OutcomeOf] tells
+// OutcomeUnknown, unless err says something else by [pubsub.WithOutcome].
+func (b *Backend) FailAcceptedPublishes(n int, err error, topics ...string) {
+	b.faults.change(func(f *faults) { f.late.set(failures{n, err}, topics) })
+}
+
+// DelayPublishes has every Publish, to any topic or to the topics, wait for d
+// before its message is accepted, or for the end of its ctx. A batch waits once.
+// 0 takes the fault back; without topics it is for all of them.
+func (b *Backend) DelayPublishes(d time.Duration, topics ...string) {
+	b.faults.change(func(f *faults) { f.delays.set(d, topics) })
 }
 
 // FailSubscribes fails the next n calls of Subscribe, to any topic, with err. A
 // nil err stands for ErrUnavailable. With a negative n all calls fail, until
 // FailSubscribes is called again: an n of 0 takes the fault back.
 func (b *Backend) FailSubscribes(n int, err error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
+	b.faults.mu.Lock()
+	defer b.faults.mu.Unlock()
 	b.faults.subscribes = failures{n, err}
 }
 
-// DelayPublishes has every Publish wait for d before its message is accepted,
-// or for the end of its ctx. 0 takes the fault back.
-func (b *Backend) DelayPublishes(d time.Duration) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.faults.delay = d
-	b.watch()
+// change changes what publishes suffer.
+func (f *faults) change(set func(*faults)) {
+	f.engine.mu.Lock()
+	defer f.engine.mu.Unlock()
+	f.mu.Lock()
+	set(f)
+	needed := f.needed()
+	f.mu.Unlock()
+	if needed {
+		f.engine.hookPublishes(f.publishing)
+	} else {
+		f.engine.hookPublishes(nil)
+	}
 }
 
-// each has op done to the topics, or to all, each between two messages.
-func (b *Backend) each(names []string, op func(*topic)) {
-	if len(names) == 0 {
-		for _, v := range b.topics.Range {
-			t := v.(*topic)
-			t.do(func() { op(t) })
+// needed reports whether publishers must ask. mu is held.
+func (f *faults) needed() bool {
+	return f.publishes.all.n != 0 || len(f.publishes.of) > 0 ||
+		f.late.all.n != 0 || len(f.late.of) > 0 ||
+		f.delays.all > 0 || len(f.delays.of) > 0
+}
+
+// publishing is the engine's publishHook.
+func (f *faults) publishing(ctx context.Context, topic string) (late, err error) {
+	f.mu.Lock()
+	late, err = f.next(ctx, topic)
+	needed := f.needed()
+	f.mu.Unlock()
+	if !needed {
+		f.change(func(*faults) {}) // publishers may take the short way again
+	}
+	return late, err
+}
+
+// next is what becomes of the next publish to topic. mu is held, but not
+// during a delay.
+func (f *faults) next(ctx context.Context, topic string) (late, err error) {
+	if f.closed {
+		return nil, notAccepted(errClosed)
+	}
+	if err := nextOf(&f.publishes, topic); err != nil {
+		var known interface{ Outcome() pubsub.Outcome }
+		if !errors.As(err, &known) {
+			err = notAccepted(err)
 		}
-		return
+		return nil, err
 	}
-	for _, name := range names {
-		// An invalid or closed topic has no streams to do something to.
-		if t, err := b.topic(name); err == nil {
-			t.do(func() { op(t) })
+	d, ok := f.delays.of[topic]
+	if !ok {
+		d = f.delays.all
+	}
+	if d > 0 {
+		if err := f.wait(ctx, d); err != nil {
+			return nil, notAccepted(err)
 		}
 	}
+	return nextOf(&f.late, topic), nil
 }
 
-// tell queues frames for every stream. It is part of an op.
-func (t *topic) tell(frames ...pubsub.Frame) {
-	for _, s := range t.streams {
-		s.push(frames...)
+// wait waits for d. mu is held, but not meanwhile.
+func (f *faults) wait(ctx context.Context, d time.Duration) error {
+	closed := make(chan struct{})
+	f.delayed[closed] = struct{}{}
+	f.mu.Unlock()
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	var err error
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
+		err = fmt.Errorf("memory: message not accepted, publishing is delayed by %v: %w", d, cause(ctx))
+	case <-closed:
+		err = errClosed
 	}
+	f.mu.Lock()
+	delete(f.delayed, closed)
+	return err
 }
 
-func discontinuity(d pubsub.Discontinuity) pubsub.Frame {
-	return pubsub.Frame{Kind: pubsub.KindDiscontinuity, Discontinuity: &d}
-}
-
-// known is p, or zero if no message stands there.
-func known(p pubsub.Position) pubsub.Position {
-	if p.Sequence == 0 {
-		return pubsub.Position{}
+func (f *faults) subscribing(string) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.closed {
+		return errClosed
 	}
-	return p
+	return f.subscribes.next()
+}
+
+func (f *faults) close() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.closed = true
+	for c := range f.delayed {
+		close(c)
+		delete(f.delayed, c)
+	}
 }

@@ -70,22 +70,29 @@ func (h *history) behind(n uint64, head pubsub.Position) pubsub.Position {
 	return at
 }
 
+// since tells from where on the messages behind after count: behind at, besides
+// lost ones before a reset. mu is held.
+func (t *topic) since(after pubsub.Position) (at pubsub.Position, lost uint64, reset bool) {
+	head := t.head()
+	switch {
+	case after.Page < head.Page:
+		if after.Page == t.ended.Page && after.Sequence < t.ended.Sequence {
+			lost = t.ended.Sequence - after.Sequence
+		}
+		return pubsub.Position{Page: head.Page}, lost, true
+	case after.Compare(head) > 0: // handed out in another life of the topic
+		return head, 0, true
+	}
+	return after, 0, false
+}
+
 // replay returns the frames of a stream that has seen everything up to after:
 // the messages that are still held, and a discontinuity wherever some are
 // missing. mu is held.
 func (t *topic) replay(after pubsub.Position) []pubsub.Frame {
 	var frames []pubsub.Frame
 	head := t.head()
-	at, lost, reset := after, uint64(0), false
-	switch {
-	case after.Page < head.Page:
-		reset, at = true, pubsub.Position{Page: head.Page}
-		if after.Page == t.ended.Page && after.Sequence < t.ended.Sequence {
-			lost = t.ended.Sequence - after.Sequence
-		}
-	case after.Compare(head) > 0: // handed out in another life of the topic
-		reset, at = true, head
-	}
+	at, lost, reset := t.since(after)
 	// hole reports what is missing from at to the message at resume.
 	hole := func(resume pubsub.Position) {
 		lost += resume.Sequence - at.Sequence - 1
@@ -126,5 +133,17 @@ func before(p pubsub.Position) pubsub.Position {
 // behind is the position n behind p.
 func behind(p pubsub.Position, n uint64) pubsub.Position {
 	p.Sequence += n
+	return p
+}
+
+func discontinuity(d pubsub.Discontinuity) pubsub.Frame {
+	return pubsub.Frame{Kind: pubsub.KindDiscontinuity, Discontinuity: &d}
+}
+
+// known is p, or zero if no message stands there.
+func known(p pubsub.Position) pubsub.Position {
+	if p.Sequence == 0 {
+		return pubsub.Position{}
+	}
 	return p
 }

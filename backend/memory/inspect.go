@@ -8,7 +8,7 @@ import (
 // [WithHistory] keeps them: what came in on every page, also while the topic
 // was disconnected. The slice is the caller's, the payloads' bytes are not.
 func (b *Backend) Published(topic string) []pubsub.Message[pubsub.Payload] {
-	t := b.find(topic)
+	t := b.engine.find(topic)
 	if t == nil {
 		return nil
 	}
@@ -39,7 +39,7 @@ type Stats struct {
 // subscribed to, nor published to with a history, and for one that was
 // forgotten.
 func (b *Backend) Stats(topic string) Stats {
-	t := b.find(topic)
+	t := b.engine.find(topic)
 	if t == nil {
 		return Stats{}
 	}
@@ -55,11 +55,4 @@ func (b *Backend) Stats(topic string) Stats {
 }
 
 // Streams returns how many streams of all topics are open.
-func (b *Backend) Streams() int { return int(b.open.Load()) }
-
-func (b *Backend) find(name string) *topic {
-	if v, ok := b.topics.Load(name); ok {
-		return v.(*topic)
-	}
-	return nil
-}
+func (b *Backend) Streams() int { return int(b.engine.open.Load()) }

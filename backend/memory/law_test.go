@@ -94,7 +94,7 @@ func law(t *testing.T, seed uint64) {
 	const publishers, streams, messages = 4, 6, 3000
 	rng := rand.New(rand.NewPCG(seed, 0))
 	history := []int{0, 3, 5000}[rng.IntN(3)]
-	b := memory.New(memory.WithHistory(history))
+	b := memory.New(memory.WithPage(1), memory.WithHistory(history))
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 

@@ -17,11 +17,12 @@ import (
 	"github.com/topicbus/pubsub/backend/memory"
 )
 
-// bubble runs f in a synctest bubble with a backend that is closed at its end.
+// bubble runs f in a synctest bubble with a backend that starts with
+// page 1 and is closed at its end.
 func bubble(t *testing.T, f func(t *testing.T, b *memory.Backend), opts ...memory.Option) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		b := memory.New(opts...)
+		b := memory.New(append([]memory.Option{memory.WithPage(1)}, opts...)...)
 		t.Cleanup(func() { require.NoError(t, b.Close()) })
 		f(t, b)
 	})
@@ -353,7 +354,7 @@ func TestForgottenTopicsStartOnANewPage(t *testing.T) {
 // A topic kept the place in line of the first time that it was idle, and was
 // forgotten as soon as the last stream had gone.
 func TestTopicsAreForgottenInTheOrderOfTheirLastStream(t *testing.T) {
-	b := memory.New()
+	b := memory.New(memory.WithPage(1))
 	use := func(name string) {
 		ctx, cancel := context.WithCancel(t.Context())
 		s, err := b.Subscribe(ctx, name, pubsub.Start{})

@@ -3,6 +3,8 @@ package memory
 import (
 	"context"
 	"fmt"
+	"math"
+	"sync/atomic"
 	"time"
 
 	"github.com/topicbus/pubsub"
@@ -26,6 +28,12 @@ const (
 // deliver is what a pubsub.Stream is given to deliver by.
 type deliver func(context.Context, pubsub.Frame) error
 
+// item is what a stream queues: a frame, or what Flush was given.
+type item struct {
+	frame pubsub.Frame
+	mark  func()
+}
+
 // stream implements pubsub.Stream. The topic's mu guards its fields; deliver
 // is set before it becomes live and stays.
 type stream struct {
@@ -34,14 +42,19 @@ type stream struct {
 	start   pubsub.Position
 	deliver deliver
 	wake    chan struct{} // there is something to do for Receive
-	begun   chan struct{} // closed when Receive is called
 
-	awaited bool // a publisher has waited for begun; his who has the turn
+	awaited bool // a publisher has waited for Receive
 	state   state
-	queue   []pubsub.Frame
-	settled chan struct{} // closed when draining ends, nil if nobody waits
+	changed chan struct{} // closed when state changes, nil if nobody waits
 	ending  bool          // behind the queue
 	err     error         // then why
+
+	queue    []item
+	batch    []item       // taken out of queue by drain, which has
+	done     atomic.Int64 // delivered so many of it
+	waiting  uint64       // messages whose publishers wait for drain
+	left     uint64       // what was held at the end
+	onResume []func()
 }
 
 // Start implements pubsub.Stream.
@@ -56,7 +69,6 @@ func (s *stream) Receive(deliver func(context.Context, pubsub.Frame) error) erro
 		return fmt.Errorf("memory: Receive called twice on a stream of %q: %w", t.name, pubsub.ErrInvalidArgument)
 	}
 	s.deliver = deliver
-	close(s.begun)
 	for s.ctx.Err() == nil {
 		if len(s.queue) > 0 {
 			s.drain()
@@ -77,58 +89,86 @@ func (s *stream) Receive(deliver func(context.Context, pubsub.Frame) error) erro
 	if s.ctx.Err() != nil {
 		err = nil
 	}
+	s.left = s.held()
 	s.enter(over)
-	s.queue = nil
+	s.queue, s.batch, s.onResume = nil, nil, nil
 	t.remove(s)
 	idle := len(t.streams) == 0 && t.log.limit == 0
 	t.mu.Unlock()
 	if idle {
-		t.backend.retire(t)
+		t.engine.retire(t)
 	}
 	return err
 }
 
 // drain delivers the queue. mu is held, but not meanwhile.
 func (s *stream) drain() {
-	queue := s.queue
-	s.queue = nil
+	s.batch, s.queue = s.queue, nil
+	s.done.Store(0)
 	s.enter(draining)
+	batch := s.batch
 	s.topic.mu.Unlock()
-	for _, f := range queue {
+	for i := range batch {
 		if s.ctx.Err() != nil {
 			break
 		}
-		_ = s.deliver(s.ctx, f) // refused: the taker marked the place
+		if batch[i].mark != nil {
+			batch[i].mark()
+		} else {
+			f := batch[i].frame
+			f.More = i+1 < len(batch) && f.Kind == pubsub.KindMessage && batch[i+1].frame.Kind == pubsub.KindMessage
+			_ = s.deliver(s.ctx, f) // refused: the taker marked the place
+		}
+		s.done.Add(1)
 	}
 	s.topic.mu.Lock()
+	if int(s.done.Load()) == len(s.batch) {
+		s.batch = nil // otherwise it is what held counts at the end
+	}
 }
 
 // enter changes the state. mu is held.
 func (s *stream) enter(to state) {
-	s.state = to
-	if to != draining && s.settled != nil {
-		close(s.settled)
-		s.settled = nil
+	if s.state != to {
+		s.state = to
+		s.announce()
 	}
+}
+
+// announce has those look again who wait for a change. mu is held.
+func (s *stream) announce() {
+	if s.changed != nil {
+		close(s.changed)
+		s.changed = nil
+	}
+}
+
+// changes is closed with the next announcement. mu is held.
+func (s *stream) changes() <-chan struct{} {
+	if s.changed == nil {
+		s.changed = make(chan struct{})
+	}
+	return s.changed
 }
 
 // take delivers or queues a message for who has the turn. It fails if the
 // stream was not ready before ctx ended.
 func (s *stream) take(ctx context.Context, f pubsub.Frame) error {
 	t := s.topic
-	s.awaitReceive(ctx)
 	t.mu.Lock()
+	if s.state == fresh && !s.ending {
+		s.awaitReceive(ctx)
+	}
+	waits := s.state == draining && !s.ending
+	if waits {
+		s.waiting++
+	}
 	for s.state == draining && !s.ending {
-		if s.settled == nil {
-			s.settled = make(chan struct{})
-		}
-		settled := s.settled
+		changes := s.changes()
 		t.mu.Unlock()
 		select {
-		case <-settled:
+		case <-changes:
 		case <-s.ctx.Done():
-			return nil
-		case <-t.backend.done:
 			return nil
 		case <-ctx.Done():
 			return s.refuse(ctx, f.Position)
@@ -139,11 +179,17 @@ func (s *stream) take(ctx context.Context, f pubsub.Frame) error {
 	case s.ending:
 	case s.state == live:
 		t.mu.Unlock()
-		return s.deliver(ctx, f)
+		err := s.deliver(ctx, f)
+		if waits {
+			t.mu.Lock()
+			s.waiting--
+			t.mu.Unlock()
+		}
+		return err
 	case s.state == fresh && s.ctx.Err() != nil:
 		t.remove(s) // Receive need not come to end it
 	case s.state == fresh:
-		s.queue = append(s.queue, f)
+		s.queue = append(s.queue, item{frame: f})
 	}
 	t.mu.Unlock()
 	return nil
@@ -156,41 +202,41 @@ const patience = 10 * time.Millisecond
 // is about to. Publish then returns with the message delivered even right
 // after Subscribe, as a test expects that publishes, and goes on to look. The
 // first publisher waits once; if Receive does not come, frames are queued.
+// mu is held, but not meanwhile.
 func (s *stream) awaitReceive(ctx context.Context) {
-	select {
-	case <-s.begun:
-		return
-	default:
-	}
-	if s.awaited { // only who has the turn comes here
+	if s.awaited {
 		return
 	}
 	s.awaited = true
+	changes := s.changes()
+	s.topic.mu.Unlock()
 	timeout := time.NewTimer(patience)
 	defer timeout.Stop()
 	select {
-	case <-s.begun:
+	case <-changes:
 	case <-timeout.C:
 	case <-s.ctx.Done():
-	case <-s.topic.backend.done:
 	case <-ctx.Done():
 	}
+	s.topic.mu.Lock()
 }
 
-// refuse marks the message at p as lost, because the publisher's ctx ended.
+// refuse marks the message at p as lost, because the publisher's ctx ended
+// while it waited.
 func (s *stream) refuse(ctx context.Context, p pubsub.Position) error {
 	s.topic.mu.Lock()
 	defer s.topic.mu.Unlock()
 	if s.state == over || s.ending {
 		return nil
 	}
+	s.waiting--
 	d := &pubsub.Discontinuity{
 		Cause: pubsub.CauseOverflow, After: before(p), Resume: behind(p, 1),
 		Lost: 1, Exact: true, Err: pubsub.ErrOverflow,
 	}
 	if n := len(s.queue); n > 0 {
 		// Not delivered yet, so holes next to each other become one.
-		if last := s.queue[n-1].Discontinuity; last != nil && last.Cause == d.Cause && last.Resume == p {
+		if last := s.queue[n-1].frame.Discontinuity; last != nil && last.Cause == d.Cause && last.Resume == p {
 			d.After, d.Lost = last.After, last.Lost+1
 			s.queue = s.queue[:n-1]
 		}
@@ -199,10 +245,16 @@ func (s *stream) refuse(ctx context.Context, p pubsub.Position) error {
 	return cause(ctx)
 }
 
-// push queues a frame for Receive to deliver. mu is held, and a live stream's
+// push queues frames for Receive to deliver. mu is held, and a live stream's
 // topic has nobody in it or its turn is the caller's.
 func (s *stream) push(frames ...pubsub.Frame) {
-	s.queue = append(s.queue, frames...)
+	for _, f := range frames {
+		s.queue = append(s.queue, item{frame: f})
+	}
+	s.stir()
+}
+
+func (s *stream) stir() {
 	if s.state == live && len(s.queue) > 0 {
 		s.enter(draining)
 		s.rouse()
@@ -211,12 +263,10 @@ func (s *stream) push(frames ...pubsub.Frame) {
 
 // end ends the stream behind what is queued. mu is held.
 func (s *stream) end(err error) {
+	s.left = s.topic.missed() // nobody will replay it
 	s.ending, s.err = true, err
 	s.rouse()
-	if s.settled != nil {
-		close(s.settled)
-		s.settled = nil
-	}
+	s.announce()
 }
 
 func (s *stream) rouse() {
@@ -224,4 +274,78 @@ func (s *stream) rouse() {
 	case s.wake <- struct{}{}:
 	default:
 	}
+}
+
+// Flush implements pubsub.Flusher. done must not publish to the topic.
+func (s *stream) Flush(done func()) {
+	t := s.topic
+	t.mu.Lock()
+	if s.state == live && len(s.queue) == 0 && t.missed() == 0 && t.take() {
+		t.mu.Unlock()
+		done()
+		t.leave()
+		return
+	}
+	defer t.mu.Unlock()
+	t.doLocked(func() {
+		switch {
+		case s.state == over:
+		case !s.ending && t.missed() > 0:
+			s.onResume = append(s.onResume, done)
+		default:
+			s.pushMark(done)
+		}
+	})
+}
+
+// pushMark has done called behind what is queued. mu is held.
+func (s *stream) pushMark(done func()) {
+	s.queue = append(s.queue, item{mark: done})
+	s.stir()
+}
+
+// Held implements pubsub.Holder. It stays what it was when the stream ended.
+func (s *stream) Held() uint64 {
+	s.topic.mu.Lock()
+	defer s.topic.mu.Unlock()
+	return s.held()
+}
+
+func (s *stream) held() uint64 {
+	if s.state == over {
+		return s.left
+	}
+	n := sum(s.waiting, s.left)
+	if !s.ending {
+		n = sum(n, s.topic.missed())
+	}
+	for _, it := range s.queue {
+		n = sum(n, weight(it.frame))
+	}
+	if s.batch != nil {
+		for _, it := range s.batch[s.done.Load():] {
+			n = sum(n, weight(it.frame))
+		}
+	}
+	return n
+}
+
+// weight is how many messages f accounts for.
+func weight(f pubsub.Frame) uint64 {
+	switch f.Kind {
+	case pubsub.KindMessage:
+		return 1
+	case pubsub.KindDiscontinuity:
+		return f.Discontinuity.Lost
+	default:
+		return 0
+	}
+}
+
+// sum is a+b, or the greatest number if that is less.
+func sum(a, b uint64) uint64 {
+	if a > math.MaxUint64-b {
+		return math.MaxUint64
+	}
+	return a + b
 }

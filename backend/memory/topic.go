@@ -12,11 +12,10 @@ import (
 
 // topic is one topic: its numbers, its streams, and the publishers' turn.
 //
-// What the usual publish needs stands first, and together: with many topics,
-// the cache lines that a message touches are most of its cost.
+// What the usual publish needs stands first, on one cache line: with many
+// topics, the lines that a message touches are most of its cost.
 type topic struct {
 	word atomic.Uint64 // see held
-	name string
 
 	// Written with mu held, by who has the turn or by an op. A publisher reads
 	// page and earlier before it has the turn, see publish.
@@ -25,30 +24,33 @@ type topic struct {
 	live    []deliver     // of the streams, if all are live; read in turn only
 	single  [1]deliver    // what live stands in, if there is one
 
-	void    bool // stands for a topic that nobody listens to; only name is set
-	backend *Backend
+	name   string
+	engine *engine
 	turn
 
-	mu         sync.Mutex
-	streams    []*stream // copied on change
-	log        history
-	down       *outage
-	ended      pubsub.Position // the last one of the page before
-	suppressed uint64          // duplicates
-	closed     bool
-	gone       bool // forgotten by the backend
+	mu      sync.Mutex
+	streams []*stream // copied on change
+	log     history
+	paused  error           // not nil: streams get nothing, and Subscribe that error
+	seen    pubsub.Position // then: the newest message that the streams have seen
+	ended   pubsub.Position // the last one of the page before
+	closed  bool
+	gone    bool // forgotten by the engine
 
-	listed bool // in Backend.idle; guarded by Backend.mu
+	listed bool // in engine.idle; guarded by engine.mu
+
+	suppressed uint64 // duplicates, for Stats
 }
 
-func newTopic(b *Backend, name string, page uint64) *topic {
-	t := &topic{name: name, backend: b, log: history{limit: b.history}}
+func newTopic(e *engine, name string, page uint64) *topic {
+	t := &topic{name: name, engine: e, log: history{limit: e.history}}
 	t.page.Store(page)
 	t.word.Store(slow)
 	return t
 }
 
-// publish accepts p and delivers it to every stream.
+// publish accepts p and delivers it to every stream. h, or nil, is whose topic
+// t was.
 //
 // If nothing stands in the way that is: count, deliver, give the turn back.
 //
@@ -57,11 +59,11 @@ func newTopic(b *Backend, name string, page uint64) *topic {
 // and who changes page or earlier sets slow, which is cleared only with a
 // message counted. Passing the frame on right behind the stores that make it
 // waits for them, which the compare-and-swap does anyway. Measured: 5 ns.
-func (t *topic) publish(ctx context.Context, p pubsub.Payload) error {
+func (t *topic) publish(ctx context.Context, p pubsub.Payload, h *handle) error {
 	w := t.word.Load()
 	f := pubsub.Frame{Kind: pubsub.KindMessage, Payload: p, Position: t.at(w + one)}
 	if w&flags != 0 || !t.word.CompareAndSwap(w, w+(one|held)) {
-		return t.publishSlow(ctx, p)
+		return t.publishSlow(ctx, p, h)
 	}
 	w += one
 	refused := 0
@@ -79,23 +81,142 @@ func (t *topic) publish(ctx context.Context, p pubsub.Payload) error {
 	return t.outcome(ctx, f.Position, n, refused)
 }
 
-// publishSlow is publish with mu held while it counts.
-func (t *topic) publishSlow(ctx context.Context, p pubsub.Payload) error {
-	if t.void {
-		return nil
+func (t *topic) publishSlow(ctx context.Context, p pubsub.Payload, h *handle) error {
+	_, err := t.publishAllSlow(ctx, []pubsub.Payload{p}, h)
+	return err
+}
+
+// publishAll is publish of many messages in one turn. It returns how many were
+// accepted before the one that the error is about.
+//
+// Where ctx cannot end all of them are counted at once. Otherwise each is
+// counted when its time comes, since those behind one that a stream does not
+// take in time are not accepted.
+func (t *topic) publishAll(ctx context.Context, ps []pubsub.Payload, h *handle) (int, error) {
+	w := t.word.Load()
+	f := pubsub.Frame{Kind: pubsub.KindMessage, Position: t.at(w + one)}
+	counted := 1
+	if endless(ctx) {
+		counted = len(ps)
 	}
-	if err := t.enter(ctx); err != nil {
-		return fmt.Errorf("memory: message not accepted, topic %q was busy: %w", t.name, err)
+	if w&flags != 0 || !t.word.CompareAndSwap(w, w+(uint64(counted)<<seqShift|held)) {
+		return t.publishAllSlow(ctx, ps, h)
 	}
-	f, streams, ready, err := t.accept(p)
-	if err != nil {
-		t.leave()
-		if err == errForgotten {
-			return t.backend.publish(ctx, t.name, p)
+	w += uint64(counted)<<seqShift | held
+	live := t.live
+	for i := range ps {
+		if i == counted {
+			if !t.word.CompareAndSwap(w, w+one) { // a stream or a fault has come
+				return t.publishInTurn(ctx, ps, i, h)
+			}
+			w += one
+			counted++
 		}
-		return err
+		f.Payload = ps[i]
+		f.More = i < len(ps)-1 && len(live) == 1
+		refused := 0
+		for _, deliver := range live {
+			if deliver(ctx, f) != nil {
+				refused++
+			}
+		}
+		if refused > 0 && ctx.Err() != nil {
+			t.leave()
+			return i, t.outcome(ctx, f.Position, len(live), refused)
+		}
+		f.Position.Sequence++
 	}
-	refused := 0
+	if t.word.CompareAndSwap(w, w&^held) {
+		return len(ps), nil
+	}
+	t.leave()
+	f.Position.Sequence--
+	return t.total(len(ps), t.outcome(ctx, f.Position, len(live), 0))
+}
+
+// endless reports whether ctx is known never to end. To ask for its Done would
+// make a channel, which may be in a synctest bubble that ctx is not of.
+func endless(ctx context.Context) bool {
+	return ctx == context.Background() || ctx == context.TODO()
+}
+
+// total is what publishAll returns if n messages were accepted, and err is
+// about the last of them.
+func (t *topic) total(n int, err error) (int, error) {
+	if err != nil {
+		return n - 1, err
+	}
+	return n, nil
+}
+
+// publishAllSlow is publishAll for what is not everyday.
+func (t *topic) publishAllSlow(ctx context.Context, ps []pubsub.Payload, h *handle) (int, error) {
+	if hook := t.engine.publishing.Load(); hook != nil {
+		late, err := (*hook)(ctx, t.name)
+		if err != nil {
+			return 0, err
+		}
+		if late != nil {
+			if _, err := t.enterAndPublish(ctx, ps[:1], h); err != nil {
+				late = err
+			}
+			return 0, late
+		}
+	}
+	return t.enterAndPublish(ctx, ps, h)
+}
+
+func (t *topic) enterAndPublish(ctx context.Context, ps []pubsub.Payload, h *handle) (int, error) {
+	if err := t.enter(ctx); err != nil {
+		return 0, notAccepted(fmt.Errorf("memory: message not accepted, topic %q was busy: %w", t.name, err))
+	}
+	return t.publishInTurn(ctx, ps, 0, h)
+}
+
+// publishInTurn publishes the payloads from ps[i] on, those before it being
+// published, for who has the turn, and gives it back. It locks mu to count.
+func (t *topic) publishInTurn(ctx context.Context, ps []pubsub.Payload, i int, h *handle) (int, error) {
+	var at pubsub.Position
+	n := 0
+	for i < len(ps) {
+		counted := 1
+		if endless(ctx) {
+			counted = len(ps) - i
+		}
+		first, streams, ready, err := t.accept(ps[i : i+counted])
+		if err != nil {
+			t.leave()
+			if err != errForgotten {
+				return i, notAccepted(err)
+			}
+			again, err := t.renew(h)
+			if again == nil {
+				if err == nil {
+					i = len(ps)
+				}
+				return i, err
+			}
+			n, err := again.enterAndPublish(ctx, ps[i:], h)
+			return i + n, err
+		}
+		at, n = first, len(streams)
+		for end := i + counted; i < end; i++ {
+			more := i < len(ps)-1 && n == 1
+			f := pubsub.Frame{Kind: pubsub.KindMessage, More: more, Payload: ps[i], Position: at}
+			if refused := hand(ctx, f, streams, ready); refused > 0 && ctx.Err() != nil {
+				t.leave()
+				return i, t.outcome(ctx, at, n, refused)
+			}
+			at.Sequence++
+		}
+	}
+	t.leave()
+	at.Sequence--
+	return t.total(len(ps), t.outcome(ctx, at, n, 0))
+}
+
+// hand gives f to the streams, and returns how many refused it.
+func hand(ctx context.Context, f pubsub.Frame, streams []*stream, ready bool) (refused int) {
 	for _, s := range streams {
 		var err error
 		if ready {
@@ -107,35 +228,40 @@ func (t *topic) publishSlow(ctx context.Context, p pubsub.Payload) error {
 			refused++
 		}
 	}
-	t.leave()
-	return t.outcome(ctx, f.Position, len(streams), refused)
+	return refused
 }
 
-// accept numbers p and returns the streams that are to get it, and whether
-// all of them are live.
-func (t *topic) accept(p pubsub.Payload) (f pubsub.Frame, streams []*stream, ready bool, err error) {
+// accept numbers the payloads. It returns the position of the first, the
+// streams that are to get them, and whether all of those are live. The caller
+// has the turn.
+func (t *topic) accept(ps []pubsub.Payload) (first pubsub.Position, streams []*stream, ready bool, err error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	t.runOps() // that came during a batch
 	switch {
 	case t.closed:
-		return f, nil, false, errClosed
+		return first, nil, false, errClosed
 	case t.gone:
-		return f, nil, false, errForgotten
+		return first, nil, false, errForgotten
 	}
-	t.word.Add(one)
-	f = pubsub.Frame{Kind: pubsub.KindMessage, Payload: p, Position: t.head()}
-	t.log.add(f.Position, p)
-	if t.down != nil {
-		return f, nil, false, nil
+	first = behind(t.head(), 1)
+	t.word.Add(uint64(len(ps)) << seqShift)
+	at := first
+	for _, p := range ps {
+		t.log.add(at, p)
+		at.Sequence++
+	}
+	if t.paused != nil {
+		return first, nil, false, nil
 	}
 	ready = t.allLive()
-	if ready && t.log.limit == 0 && t.word.Load()&slow != 0 {
+	if ready && t.log.limit == 0 && t.word.Load()&slow != 0 && t.engine.publishing.Load() == nil {
 		// From here on publishers may take the short way. Who came here only
 		// because others were publishing finds that arranged.
 		t.quicken()
 		t.word.And(^slow)
 	}
-	return f, t.streams, ready, nil
+	return first, t.streams, ready, nil
 }
 
 func (t *topic) allLive() bool {
@@ -172,16 +298,16 @@ func (t *topic) still() {
 
 // outcome is the error of a publish whose message at was accepted, and refused
 // by some of n streams. That concerns the publisher only if its ctx ended;
-// otherwise the stream did. If the backend was closed meanwhile, the streams may
+// otherwise the stream did. If the engine was closed meanwhile, the streams may
 // have ended before they took the message.
 func (t *topic) outcome(ctx context.Context, at pubsub.Position, n, refused int) error {
 	switch {
-	case t.backend.isClosed():
-		return fmt.Errorf("memory: message %v of topic %q accepted, but perhaps not delivered: meanwhile the backend was closed: %w",
-			at, t.name, pubsub.ErrClosed)
+	case t.engine.closed.Load():
+		return accepted(fmt.Errorf("memory: message %v of topic %q accepted, but perhaps not delivered: meanwhile the backend was closed: %w",
+			at, t.name, pubsub.ErrClosed))
 	case refused > 0 && ctx.Err() != nil:
-		return fmt.Errorf("memory: message %v of topic %q accepted, but %d of %d streams did not take it in time: %w",
-			at, t.name, refused, n, cause(ctx))
+		return accepted(fmt.Errorf("memory: message %v of topic %q accepted, but %d of %d streams did not take it in time: %w",
+			at, t.name, refused, n, cause(ctx)))
 	default:
 		return nil
 	}
@@ -198,17 +324,17 @@ func (t *topic) subscribe(ctx context.Context, from pubsub.Start) (*stream, erro
 		return nil, errClosed
 	case t.gone:
 		return nil, errForgotten
-	case t.down != nil:
-		return nil, t.down.refusal()
+	case t.paused != nil:
+		return nil, t.paused
 	}
 	t.word.Or(slow)
-	s := &stream{topic: t, ctx: ctx, wake: make(chan struct{}, 1), begun: make(chan struct{})}
+	s := &stream{topic: t, ctx: ctx, wake: make(chan struct{}, 1)}
 	s.start = t.begin(from)
 	if s.start != t.head() {
-		s.queue = t.replay(s.start)
+		s.push(t.replay(s.start)...)
 	}
 	t.streams = append(slices.Clip(t.streams), s)
-	t.backend.open.Add(1)
+	t.engine.open.Add(1)
 	return s, nil
 }
 
@@ -219,7 +345,7 @@ func (t *topic) remove(s *stream) {
 		return
 	}
 	t.streams = slices.Delete(slices.Clone(t.streams), i, i+1)
-	t.backend.open.Add(-1)
+	t.engine.open.Add(-1)
 	t.doLocked(t.still)
 }
 
@@ -228,7 +354,7 @@ func (t *topic) endAll(err error) {
 	for _, s := range t.streams {
 		s.end(err)
 	}
-	t.backend.open.Add(-int64(len(t.streams)))
+	t.engine.open.Add(-int64(len(t.streams)))
 	t.streams = nil
 }
 
@@ -238,6 +364,7 @@ func (t *topic) close() {
 	t.closed = true
 	t.endAll(errClosed)
 	t.ops = nil
+	t.dismiss()
 	t.doLocked(t.still)
 }
 
@@ -245,10 +372,18 @@ func (t *topic) close() {
 func (t *topic) forget() (page uint64, ok bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if len(t.streams) > 0 || t.down != nil || t.log.limit > 0 {
+	if len(t.streams) > 0 || t.paused != nil || t.log.limit > 0 {
 		return 0, false
 	}
 	t.gone = true
 	t.word.Or(slow)
 	return t.page.Load(), true
+}
+
+// forgotten reports whether the engine has forgotten t. engine.mu is held, so
+// that it stays true or false.
+func (t *topic) forgotten() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.gone
 }

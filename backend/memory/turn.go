@@ -12,11 +12,11 @@ import (
 const (
 	// held: somebody has the turn. Only he calls deliver on live streams.
 	held uint64 = 1 << iota
-	// call: who gives the turn back must look for waiters and faults, and who
+	// call: who gives the turn back must look for waiters and ops, and who
 	// comes must queue up.
 	call
 	// slow: who takes the turn must not count and deliver right away, but
-	// lock mu first: there is a history, an outage, or a change of streams.
+	// lock mu first: there is a history, a pause, a hook, or a change of streams.
 	slow
 
 	flags    = held | call | slow
@@ -39,13 +39,22 @@ const handOver = 3
 type turn struct {
 	waiters []*waiter
 	waking  *waiter  // woken, and not back yet
-	ops     []func() // faults that wait for the turn to be free
+	ops     []func() // what waits for the turn to be free
 }
 
 type waiter struct {
-	c     chan bool // true: you have the turn; false: try again
+	c     chan verdict
 	tries int
 }
+
+// verdict ends a sleep of a waiter.
+type verdict uint8
+
+const (
+	again     verdict = iota // the turn may be free
+	yours                    // you have the turn
+	dismissed                // the engine was closed
+)
 
 // enter takes the turn. It fails with ctx's end or the backend's Close.
 func (t *topic) enter(ctx context.Context) error {
@@ -63,14 +72,21 @@ func (t *topic) enter(ctx context.Context) error {
 		t.mu.Unlock()
 		return nil
 	}
-	w := &waiter{c: make(chan bool, 1)}
+	if t.closed {
+		t.mu.Unlock()
+		return errClosed
+	}
+	w := &waiter{c: make(chan verdict, 1)}
 	t.waiters = append(t.waiters, w)
 	t.mu.Unlock()
 	for {
 		select {
-		case mine := <-w.c:
-			if mine {
+		case v := <-w.c:
+			switch v {
+			case yours:
 				return nil
+			case dismissed:
+				return errClosed
 			}
 			t.mu.Lock()
 			t.waking = nil
@@ -78,17 +94,27 @@ func (t *topic) enter(ctx context.Context) error {
 				t.mu.Unlock()
 				return nil
 			}
+			if t.closed {
+				t.mu.Unlock()
+				return errClosed
+			}
 			w.tries++
 			t.waiters = slices.Insert(t.waiters, 0, w)
 			t.mu.Unlock()
 		case <-ctx.Done():
 			t.resign(w)
 			return cause(ctx)
-		case <-t.backend.done:
-			t.resign(w)
-			return errClosed
 		}
 	}
+}
+
+// dismiss ends the wait of all. mu is held.
+func (t *topic) dismiss() {
+	for _, w := range t.waiters {
+		w.c <- dismissed
+	}
+	t.waiters = nil
+	t.settle()
 }
 
 // take takes the turn if it is free, and asks to be called if it is not.
@@ -119,7 +145,10 @@ func (t *topic) resign(w *waiter) {
 		t.settle()
 		return
 	}
-	if mine := <-w.c; !mine {
+	switch <-w.c {
+	case dismissed:
+		return
+	case again:
 		t.waking = nil
 		if !t.take() {
 			return // who has it wakes the next one
@@ -144,9 +173,26 @@ func (t *topic) leave() {
 	t.mu.Unlock()
 }
 
-// release gives the turn back after the faults that waited for it, and wakes
+// release gives the turn back after the ops that waited for it, and wakes
 // the first waiter. mu is held.
 func (t *topic) release() {
+	t.runOps()
+	if len(t.waiters) > 0 && t.waking == nil {
+		w := t.waiters[0]
+		t.waiters = slices.Delete(t.waiters, 0, 1)
+		if w.tries >= handOver {
+			t.settle()
+			w.c <- yours
+			return
+		}
+		t.waking = w
+		w.c <- again
+	}
+	t.word.And(^(held | call))
+}
+
+// runOps does what waits for the turn to be free, for who has it. mu is held.
+func (t *topic) runOps() {
 	if len(t.ops) > 0 {
 		for _, op := range t.ops {
 			op()
@@ -154,18 +200,6 @@ func (t *topic) release() {
 		t.ops = nil
 		t.word.Or(slow) // the last message may have cleared it
 	}
-	if len(t.waiters) > 0 && t.waking == nil {
-		w := t.waiters[0]
-		t.waiters = slices.Delete(t.waiters, 0, 1)
-		if w.tries >= handOver {
-			t.settle()
-			w.c <- true
-			return
-		}
-		t.waking = w
-		w.c <- false
-	}
-	t.word.And(^(held | call))
 }
 
 // do runs op, with mu held, while nobody has the turn: at once if it is free,

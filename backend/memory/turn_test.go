@@ -18,7 +18,7 @@ import (
 // win the race for it or not.
 func TestEveryPublisherGetsItsTurn(t *testing.T) {
 	const publishers, messages = 16, 400
-	b := memory.New()
+	b := memory.New(memory.WithPage(1))
 	a := &auditor{last: at(1, 0), from: map[uint32]uint32{}}
 	s, err := b.Subscribe(t.Context(), "a", pubsub.Start{})
 	require.NoError(t, err)

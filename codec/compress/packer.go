@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"sync"
 	"unicode/utf8"
 
 	"github.com/klauspost/compress/zstd"
@@ -26,8 +25,8 @@ const (
 // the calls it permits at its first use, more than 1 MiB each.
 type packer struct {
 	config
-	encoders sync.Pool // of *encoder
-	decoders sync.Pool // of *zstd.Decoder
+	encoders pool[*encoder]
+	decoders pool[*zstd.Decoder]
 }
 
 type encoder struct {
@@ -36,6 +35,9 @@ type encoder struct {
 }
 
 func (k *packer) pack(p pubsub.Payload) (pubsub.Payload, error) {
+	if p.Format == pubsub.GoValue {
+		return p, nil // it has no bytes
+	}
 	if len(p.Data) > k.maxSize {
 		return pubsub.Payload{}, fmt.Errorf("compress: %w: %d bytes, %d allowed (WithMaxSize)", pubsub.ErrPayloadTooLarge, len(p.Data), k.maxSize)
 	}
@@ -50,7 +52,7 @@ func (k *packer) pack(p pubsub.Payload) (pubsub.Payload, error) {
 	if err != nil {
 		return pubsub.Payload{}, err
 	}
-	defer k.encoders.Put(e)
+	defer k.encoders.put(e)
 	e.scratch = e.EncodeAll(p.Data, e.scratch[:0])
 	if p.Format == pubsub.Text {
 		e.scratch = append(e.scratch, textMark...)
@@ -91,7 +93,7 @@ func (k *packer) decompress(frames []byte) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer k.decoders.Put(d)
+	defer k.decoders.put(d)
 	data, err := d.DecodeAll(frames, nil)
 	switch {
 	case errors.Is(err, zstd.ErrDecoderSizeExceeded):
@@ -103,7 +105,7 @@ func (k *packer) decompress(frames []byte) ([]byte, error) {
 }
 
 func (k *packer) encoder() (*encoder, error) {
-	if e, ok := k.encoders.Get().(*encoder); ok {
+	if e, ok := k.encoders.get(); ok {
 		return e, nil
 	}
 	z, err := zstd.NewWriter(nil,
@@ -120,7 +122,7 @@ func (k *packer) encoder() (*encoder, error) {
 // decoder returns a decoder for DecodeAll alone: used so, one has no
 // goroutine and need not be closed.
 func (k *packer) decoder() (*zstd.Decoder, error) {
-	if d, ok := k.decoders.Get().(*zstd.Decoder); ok {
+	if d, ok := k.decoders.get(); ok {
 		return d, nil
 	}
 	d, err := zstd.NewReader(nil,

@@ -16,7 +16,9 @@ import (
 // [WithMaxSize]. The errors of inner are returned as they are.
 //
 // The codec keeps its compressors for reuse and is safe for concurrent use.
-// It starts no goroutine and has nothing to close.
+// It starts no goroutine and has nothing to close. It may be shared by
+// testing/synctest bubbles and what is outside of them; in a bubble it makes new
+// compressors for each call, which is slower.
 func Zstd[T any](inner pubsub.Codec[T], opts ...Option) pubsub.Codec[T] {
 	c := config{minSize: DefaultMinSize, maxSize: DefaultMaxSize, level: DefaultLevel}
 	for _, o := range opts {

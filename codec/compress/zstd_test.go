@@ -195,6 +195,18 @@ func TestWhatIsCompressed(t *testing.T) {
 	}
 }
 
+// A Go value has no bytes to compress: it passes, whatever the minimum.
+func TestGoValuesPass(t *testing.T) {
+	c := compress.Zstd(codec.Value[*int](), compress.WithMinSize(0))
+	v := new(int)
+	p, err := c.Encode(v)
+	require.NoError(t, err)
+	require.Equal(t, pubsub.Payload{Format: pubsub.GoValue, Value: v}, p)
+	back, err := c.Decode(p)
+	require.NoError(t, err)
+	require.Same(t, v, back)
+}
+
 // Only Binary payloads are taken for compressed, whatever a Text one holds.
 func TestTextIsNeverTakenForCompressed(t *testing.T) {
 	c := compress.Zstd(raw())

@@ -149,6 +149,15 @@ func unmakeable[M proto.Message](t *testing.T, c pubsub.Codec[M], v M) {
 	require.ErrorContains(t, err, "generated message type")
 }
 
+// A Go value has no bytes. It must not pass for an empty message.
+func TestGoValuesAreNoMessages(t *testing.T) {
+	both(t, func(t *testing.T, c pubsub.Codec[*wrapperspb.BytesValue], _ pubsub.Format) {
+		m, err := c.Decode(pubsub.Payload{Format: pubsub.GoValue, Value: 7})
+		require.ErrorContains(t, err, "the payload is a Go value (int); subscribe with codec.Value")
+		require.Nil(t, m)
+	})
+}
+
 func TestUnknownFields(t *testing.T) {
 	newer := &descriptorpb.EnumValueDescriptorProto{Name: proto.String("n"), Number: proto.Int32(7)}
 	t.Run("Binary", func(t *testing.T) { // both types have the name as field 1

@@ -35,7 +35,7 @@ type site struct {
 
 // open starts the program. It is stopped with the test, which runs in a bubble.
 func open(t *testing.T) *site {
-	s := &site{Backend: memory.New(memory.WithHistory(10_000)), conns: pipes{dialed: make(chan net.Conn), closed: make(chan struct{})}}
+	s := &site{Backend: memory.New(memory.WithPage(1), memory.WithHistory(10_000)), conns: pipes{dialed: make(chan net.Conn), closed: make(chan struct{})}}
 	s.bus = pubsub.New(s.Backend, codec.JSON[Quote]())
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)

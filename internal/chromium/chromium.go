@@ -16,9 +16,10 @@ import (
 	"time"
 )
 
-// Off is the environment variable that, set to "off", skips tests that need a
-// browser. Without a browser they fail otherwise.
-const Off = "PUBSUB_BROWSER"
+// Wanted is the environment variable that says what becomes of tests that need
+// a browser. By default they run if there is one, and are skipped otherwise.
+// With "required" they fail if there is none; with "off" they are skipped.
+const Wanted = "PUBSUB_BROWSER"
 
 // patience is how long the browser may take to answer anything.
 const patience = 30 * time.Second
@@ -50,15 +51,16 @@ type message struct {
 // of the usual names are tried.
 const Named = "CHROMIUM"
 
-// Start starts the browser, or fails t if there is none.
+// Start starts the browser. Without one it skips t, or fails it if the browser
+// was required or named.
 func Start(t testing.TB) *Browser {
 	t.Helper()
-	if os.Getenv(Off) == "off" {
-		t.Skip("not tested in a browser: " + Off + "=off")
-	}
-	path, err := find(os.Getenv(Named), "chromium", "chromium-browser", "google-chrome")
+	path, skip, err := choose(os.Getenv(Wanted), os.Getenv(Named), "chromium", "chromium-browser", "google-chrome")
 	if err != nil {
 		t.Fatal(err)
+	}
+	if skip != "" {
+		t.Skip(skip)
 	}
 	// Not t.TempDir: the browser's helpers may write for a moment after its end,
 	// and what is left then is no failure of t's.
@@ -104,23 +106,36 @@ func Start(t testing.TB) *Browser {
 	return b
 }
 
-// find returns the path of the browser: of the one that was named, and of no
-// other then, or else of the first that there is.
-func find(named string, usual ...string) (string, error) {
+// install says how to get what is missing.
+const install = "install Chromium (Debian: apt-get install chromium) or name it in " + Named
+
+// choose returns the path of the browser to use: the one that was named, and no
+// other then, or else the first that there is. Instead it may return why the
+// test is to be skipped.
+func choose(wanted, named string, usual ...string) (path, skip string, err error) {
+	switch wanted {
+	case "", "required":
+	case "off":
+		return "", "skipped because of " + Wanted + "=off", nil
+	default:
+		return "", "", fmt.Errorf("%s=%s: use required or off, or leave it unset", Wanted, wanted)
+	}
 	if named != "" {
-		path, err := exec.LookPath(named)
+		path, err = exec.LookPath(named)
 		if err != nil {
-			return "", fmt.Errorf("%s=%s names a browser that cannot be run: %w", Named, named, err)
+			err = fmt.Errorf("%s=%s names a browser that cannot be run: %w", Named, named, err)
 		}
-		return path, nil
+		return path, "", err
 	}
 	for _, name := range usual {
-		if path, err := exec.LookPath(name); err == nil {
-			return path, nil
+		if path, err = exec.LookPath(name); err == nil {
+			return path, "", nil
 		}
 	}
-	return "", errors.New("this test needs Chromium: install it (Debian: apt-get install chromium), name it in " + Named +
-		", or leave such tests out with " + Off + "=off")
+	if wanted == "required" {
+		return "", "", errors.New("there is no browser, and " + Wanted + "=required: " + install)
+	}
+	return "", "skipped because there is no browser: to run this test " + install + "; " + Wanted + "=required makes it fail instead", nil
 }
 
 // read is the goroutine that receives; it ends with the browser.

@@ -2,6 +2,7 @@ package matrix
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"time"
 
@@ -54,7 +55,9 @@ func (r *Run) Bring(s Stage) {
 	case Resume:
 		r.Server.DelayNext(momentotest.Subscribe, momentotest.Always, forever)
 		r.Server.EndStreams(momentotest.Fail(codes.Unavailable, "scripted"))
-		r.wait(func() bool { return r.Server.Stats().Subscribes > subscribes })
+		if !r.wait(func() bool { return r.Server.Stats().Subscribes > subscribes }) {
+			r.check(errors.New("the subscription did not try to resume"))
+		}
 	}
 }
 

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/momentohq/client-sdk-go/auth"
+	"github.com/momentohq/client-sdk-go/config"
+	"github.com/momentohq/client-sdk-go/config/logger"
 
 	"github.com/topicbus/pubsub"
 	"github.com/topicbus/pubsub/backend/momento"
@@ -132,12 +134,24 @@ func (r *Run) newClient(row Row) (client, error) {
 	options := []momento.Option{
 		momento.WithLogger(discard),
 		momento.WithCredentials(p),
-		momento.WithPublishTimeout(promptly), // only a busy machine comes near it
+		// By default a Subscribe has 5 s and an answer to a ping 1 s. A busy
+		// machine misses both, which is a fault that no row has asked for.
+		momento.WithConfiguration(unhurried()),
+		momento.WithSubscribeTimeout(promptly),
+		momento.WithPublishTimeout(promptly),
 	}
 	if row.Refresh {
 		options = append(options, momento.WithCredentialsFunc(r.credentials))
 	}
 	return newBusClient(row, options)
+}
+
+// unhurried is the SDK's default configuration with more time for the answer to
+// a ping.
+func unhurried() config.TopicsConfiguration {
+	c := config.TopicsDefaultWithLogger(logger.NewNoopMomentoLoggerFactory())
+	transport := c.GetTransportStrategy()
+	return c.WithTransportStrategy(transport.WithGrpcConfig(transport.GetGrpcConfig().WithKeepAliveTimeout(promptly)))
 }
 
 // finish closes everything and completes the outcome.

@@ -1,0 +1,286 @@
+package codec
+
+import (
+	"encoding"
+	"encoding/json"
+	"fmt"
+	"reflect"
+	"strings"
+	"sync"
+	"sync/atomic"
+
+	"github.com/topicbus/pubsub"
+)
+
+var (
+	jsonMarshaler   = reflect.TypeFor[json.Marshaler]()
+	jsonUnmarshaler = reflect.TypeFor[json.Unmarshaler]()
+	textMarshaler   = reflect.TypeFor[encoding.TextMarshaler]()
+	textUnmarshaler = reflect.TypeFor[encoding.TextUnmarshaler]()
+)
+
+// jsonTypes is what a codec found out about the types of its values. The zero
+// value is ready for use.
+type jsonTypes struct {
+	first atomic.Pointer[jsonType] // of T
+	all   sync.Map                 // of jsonPart to *jsonType
+}
+
+// jsonPart is a type and where its values are.
+type jsonPart struct {
+	reflect.Type
+	// addressable: encoding/json calls methods that have a pointer for their
+	// receiver.
+	addressable bool
+	// inAny: subscribers decode into an any, so what is written can be decoded.
+	inAny bool
+}
+
+func (p jsonPart) elem() jsonPart {
+	p.Type, p.addressable = p.Type.Elem(), p.elemAddressable()
+	return p
+}
+
+func (p jsonPart) elemAddressable() bool {
+	switch p.Kind() {
+	case reflect.Pointer, reflect.Slice:
+		return true
+	case reflect.Map:
+		return false
+	default:
+		return p.addressable
+	}
+}
+
+func (p jsonPart) with(t reflect.Type) jsonPart {
+	p.Type = t
+	return p
+}
+
+// jsonType is what matters of a type.
+type jsonType struct {
+	// err says why values of the type do not come back.
+	err error
+	// look: every value has to be looked at, because an interface or a map whose
+	// keys marshal themselves is in it.
+	look bool
+	// text: strings are in it, or what marshals itself to text.
+	text bool
+}
+
+// root returns what matters of T. It is always called with the same.
+func (ts *jsonTypes) root(t reflect.Type, addressable bool) *jsonType {
+	found := ts.first.Load()
+	if found == nil {
+		found = ts.of(jsonPart{t, addressable, false})
+		ts.first.Store(found)
+	}
+	return found
+}
+
+func (ts *jsonTypes) of(p jsonPart) *jsonType {
+	if found, ok := ts.all.Load(p); ok {
+		return found.(*jsonType)
+	}
+	s := jsonScan{seen: make(map[jsonPart]bool)}
+	s.found.err = s.visit(p)
+	ts.all.Store(p, &s.found)
+	return &s.found
+}
+
+// marshalsItself reports whether encoding/json leaves values to their methods.
+func (p jsonPart) marshalsItself() bool {
+	t := p.receiver()
+	return t.Implements(jsonMarshaler) || t.Implements(textMarshaler)
+}
+
+// receiver is the type whose methods encoding/json looks at.
+func (p jsonPart) receiver() reflect.Type {
+	if p.addressable && p.Kind() != reflect.Pointer {
+		return reflect.PointerTo(p.Type)
+	}
+	return p.Type
+}
+
+// jsonField returns the name that encoding/json writes for a field, or false if
+// it writes none. The fields of an embedded struct stand in its place, with no
+// name of its own.
+func jsonField(f reflect.StructField) (name string, ok bool) {
+	embedded := f.Type
+	if embedded.Kind() == reflect.Pointer {
+		embedded = embedded.Elem()
+	}
+	isStruct := f.Anonymous && embedded.Kind() == reflect.Struct
+	tag := f.Tag.Get("json")
+	if tag == "-" || !f.IsExported() && !isStruct {
+		return "", false
+	}
+	name, _, _ = strings.Cut(tag, ",")
+	if name == "" && !isStruct {
+		name = f.Name
+	}
+	return name, true
+}
+
+// jsonScan goes through all that a type is made of.
+type jsonScan struct {
+	seen  map[jsonPart]bool
+	found jsonType
+}
+
+// visit returns why values of p do not come back.
+func (s *jsonScan) visit(p jsonPart) error {
+	if s.seen[p] {
+		return nil
+	}
+	s.seen[p] = true
+	if p.Kind() == reflect.Interface {
+		s.found.look, s.found.text = true, true
+		if p.NumMethod() > 0 && !p.inAny {
+			return neverBack("an interface other than any (%v) cannot be decoded", p.Type)
+		}
+		return nil
+	}
+	if p.marshalsItself() {
+		s.found.text = true
+		return nil
+	}
+	switch p.Kind() {
+	case reflect.String:
+		s.found.text = true
+	case reflect.Func, reflect.Chan, reflect.Complex64, reflect.Complex128, reflect.UnsafePointer:
+		if p.inAny {
+			return nil // encoding/json has decided, by the value
+		}
+		return fmt.Errorf("%w: %w", pubsub.ErrInvalidArgument, &json.UnsupportedTypeError{Type: p.Type})
+	case reflect.Pointer:
+		return s.visit(p.elem())
+	case reflect.Slice, reflect.Array:
+		return at("[]", s.visit(p.elem()))
+	case reflect.Map:
+		if err := s.visitKey(p.with(p.Key())); err != nil {
+			return err
+		}
+		return at("[]", s.visit(p.elem()))
+	case reflect.Struct:
+		return s.visitStruct(p)
+	}
+	return nil
+}
+
+func (s *jsonScan) visitKey(k jsonPart) error {
+	s.found.text = true
+	if !marshalsKey(k.Type) {
+		switch k.Kind() {
+		case reflect.String,
+			reflect.Int, reflect.Int8, reflect.Int16, reflect.Int32, reflect.Int64,
+			reflect.Uint, reflect.Uint8, reflect.Uint16, reflect.Uint32, reflect.Uint64, reflect.Uintptr:
+			return nil
+		}
+		return neverBack("a map key of type %v cannot be written", k.Type)
+	}
+	s.found.look = true // two keys may marshal to one text
+	if !k.inAny && !reflect.PointerTo(k.Type).Implements(textUnmarshaler) {
+		return neverBack("a map key of type %v has MarshalText and no UnmarshalText, so it cannot be decoded", k.Type)
+	}
+	return nil
+}
+
+// marshalsKey reports whether map keys of type t marshal themselves.
+func marshalsKey(t reflect.Type) bool {
+	return t.Kind() != reflect.String && t.Implements(textMarshaler)
+}
+
+func (s *jsonScan) visitStruct(p jsonPart) error {
+	written := 0
+	for i := range p.NumField() {
+		f := p.Field(i)
+		name, ok := jsonField(f)
+		if !ok {
+			continue
+		}
+		if name == "" { // embedded
+			n, err := s.visitEmbedded(f, p.with(f.Type))
+			if err != nil {
+				return at("."+f.Name, err)
+			}
+			written += n
+			continue
+		}
+		written++
+		if err := s.visit(p.with(f.Type)); err != nil {
+			return at("."+f.Name, err)
+		}
+	}
+	if written > 0 || p.Size() == 0 {
+		return nil
+	}
+	if p.addressable = true; p.marshalsItself() {
+		return neverBack("the methods of %v have a pointer for their receiver, which encoding/json cannot get here; use a pointer", p.Type)
+	}
+	return neverBack("no field of %v would be written: none is exported, and it has neither MarshalJSON nor MarshalText", p.Type)
+}
+
+// visitEmbedded returns how many fields an embedded struct contributes.
+func (s *jsonScan) visitEmbedded(f reflect.StructField, p jsonPart) (int, error) {
+	if p.Kind() == reflect.Pointer {
+		p = p.elem()
+	}
+	n := writtenFields(p.Type, nil)
+	if n == 0 || s.seen[p] {
+		return n, nil
+	}
+	s.seen[p] = true
+	if f.Type.Kind() == reflect.Pointer && !f.IsExported() && !p.inAny {
+		return n, neverBack("an embedded pointer to a struct that is not exported (%v) cannot be decoded", p.Type)
+	}
+	return n, s.visitStruct(p)
+}
+
+// writtenFields counts the fields that encoding/json writes of a struct.
+func writtenFields(t reflect.Type, outer []reflect.Type) int {
+	for _, o := range outer {
+		if o == t {
+			return 0
+		}
+	}
+	n := 0
+	for i := range t.NumField() {
+		f := t.Field(i)
+		switch name, ok := jsonField(f); {
+		case !ok:
+		case name != "":
+			n++
+		case f.Type.Kind() == reflect.Pointer:
+			n += writtenFields(f.Type.Elem(), append(outer, t))
+		default:
+			n += writtenFields(f.Type, append(outer, t))
+		}
+	}
+	return n
+}
+
+func neverBack(format string, args ...any) error {
+	return fmt.Errorf("%w: "+format, append([]any{pubsub.ErrInvalidArgument}, args...)...)
+}
+
+// jsonError is an error about a part of a value.
+type jsonError struct {
+	path string // in the manner of Go: .Items[3].Name
+	err  error
+}
+
+func (e *jsonError) Error() string { return e.path + ": " + e.err.Error() }
+func (e *jsonError) Unwrap() error { return e.err }
+
+// at adds to the front of the path of err, if that is an error.
+func at(step string, err error) error {
+	switch e := err.(type) {
+	case nil:
+		return nil
+	case *jsonError:
+		return &jsonError{step + e.path, e.err}
+	default:
+		return &jsonError{step, err}
+	}
+}

@@ -1,0 +1,561 @@
+package pubsub
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"runtime"
+	"sync/atomic"
+	"time"
+
+	"github.com/topicbus/pubsub/internal/ring"
+)
+
+// stream is one upstream stream of a topic and the subscriptions that read it.
+// Its goroutine runs from the first subscription until the stream has ended.
+//
+// What deliver needs for a message stands first, the beginning of the log
+// included, on two cache lines. With many topics, the lines that a message
+// touches are most of its cost.
+type stream[T any] struct {
+	bus     *bus[T]
+	block   bool        // a full log makes the stream wait
+	private bool        // nobody else may join
+	ended   atomic.Bool // Receive has returned
+	log     ring.Log[T, side]
+
+	name   string
+	from   Start // where it was opened
+	ctx    context.Context
+	cancel context.CancelFunc
+	opened chan struct{} // closed when the first attempt to open it is over, ...
+	done   chan struct{} // ... and when the goroutine is gone
+
+	upstream atomic.Pointer[Stream] // of the backend, once it is open
+	start    Position               // of upstream; set before opened is closed
+
+	stats  streamStats
+	losses lossLog
+	stuck  stuck // the writer's
+
+	// Guarded by bus.mu.
+	openErr     error // the last attempt to open it failed; nil once one succeeded
+	finished    bool  // the goroutine is done
+	subscribers int
+	dropped     uint64 // by ends of its subscriptions
+	linger      *time.Timer
+}
+
+// side is what few messages have.
+type side struct {
+	payload   Payload // where each subscription decodes for itself
+	publisher string
+}
+
+// streamKey tells apart the streams of a bus that may be shared. Those who asked
+// for back-pressure have their own, so that they never stall the others.
+type streamKey struct {
+	name  string
+	block bool
+}
+
+// attach joins s to a stream of its topic, and opens one if need be.
+func (b *bus[T]) attach(s *Subscription[T]) error {
+	key := streamKey{s.name, s.cfg.policy == Block}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.closed.Load() {
+		return errBusClosed
+	}
+	if !s.cfg.private {
+		for _, st := range b.streams[key] {
+			if s.join(st) {
+				if st.openErr != nil && !s.cfg.eventually {
+					s.leave()
+					return st.openErr
+				}
+				st.subscribers++
+				st.stopLinger()
+				return nil
+			}
+		}
+	}
+	st := b.open(key, s.cfg)
+	s.enter(st)
+	st.subscribers++
+	go st.run() // not before s is there to read
+	return nil
+}
+
+// join makes s a reader of st, if what s asks for is to be had there. b.mu is
+// held.
+func (s *Subscription[T]) join(st *stream[T]) bool {
+	log, present := &st.log, st.from == Start{}
+	switch from := s.cfg.from; {
+	case !from.After.IsZero() && s.cfg.shared:
+		if !present {
+			return false
+		}
+		log.JoinNearest(s.cursor, ring.Place(from.After))
+	case !from.After.IsZero():
+		if !log.JoinBehind(s.cursor, ring.Place(from.After)) {
+			return false
+		}
+	case from.Last > 0:
+		if !log.JoinNewest(s.cursor, from.Last) && !(st.from.Last == from.Last && log.JoinOldest(s.cursor, true)) {
+			return false
+		}
+	case from.Oldest:
+		if !st.from.Oldest || !log.JoinOldest(s.cursor, true) {
+			return false
+		}
+	case !present: // it may still be at what was before s
+		return false
+	default:
+		log.Join(s.cursor)
+	}
+	s.stream = st
+	return true
+}
+
+// enter makes s the first reader of st.
+func (s *Subscription[T]) enter(st *stream[T]) {
+	s.stream = st
+	if s.cfg.shared && !s.cfg.from.After.IsZero() {
+		st.log.JoinNearest(s.cursor, ring.Place(s.cfg.from.After))
+		return
+	}
+	st.log.Join(s.cursor)
+}
+
+// open makes a stream, for the caller to run. b.mu is held.
+func (b *bus[T]) open(key streamKey, cfg subscribeConfig) *stream[T] {
+	st := &stream[T]{
+		bus:     b,
+		name:    key.name,
+		block:   key.block,
+		private: cfg.private,
+		from:    cfg.from,
+		opened:  make(chan struct{}),
+		done:    make(chan struct{}),
+	}
+	if cfg.shared {
+		st.from = Start{} // others would get what was before their time
+	}
+	st.log.Init(b.cfg.buffer, key.block)
+	st.ctx, st.cancel = context.WithCancel(context.Background())
+	b.listed[st] = struct{}{}
+	if !st.private {
+		b.streams[key] = append(b.streams[key], st)
+	}
+	return st
+}
+
+// run is the stream's goroutine.
+func (st *stream[T]) run() {
+	defer close(st.done)
+	defer st.bus.finished(st)
+	defer st.cancel()
+	err := errExited // unless all calls return
+	defer func() { st.over(err) }()
+	upstream, e := st.connect()
+	if e != nil {
+		err = e
+		return
+	}
+	err = upstream.Receive(st.deliver)
+}
+
+// connect opens the upstream stream. After a failure that passes it tries again
+// for as long as a subscription is there that waits for it; see Eventually.
+func (st *stream[T]) connect() (Stream, error) {
+	began := time.Now()
+	for attempt := 1; ; attempt++ {
+		upstream, err := st.subscribe()
+		if err == nil {
+			st.connected(upstream, attempt, time.Since(began))
+			return upstream, nil
+		}
+		if !passes(err) || st.ctx.Err() != nil || !st.bus.awaited(st, err) {
+			return nil, err
+		}
+		st.state(&StateChange{State: Reconnecting, Err: err, Attempt: attempt, Downtime: time.Since(began)})
+		if attempt == 1 {
+			close(st.opened)
+		}
+		if !pause(st.ctx, attempt) {
+			return nil, err
+		}
+	}
+}
+
+// subscribe makes one attempt to open the upstream stream.
+func (st *stream[T]) subscribe() (Stream, error) {
+	upstream, err := st.bus.backend.Subscribe(st.ctx, st.name, st.from)
+	if err == nil && isNil(upstream) {
+		err = fmt.Errorf("%w: the backend's Subscribe returned no Stream", ErrUnavailable)
+	}
+	return upstream, err
+}
+
+// connected is told that the upstream stream is open.
+func (st *stream[T]) connected(upstream Stream, attempt int, down time.Duration) {
+	st.start = upstream.Start()
+	st.upstream.Store(&upstream)
+	if begin := st.from.After; !begin.IsZero() {
+		st.log.Fill(ring.Place(begin))
+	} else {
+		st.log.Fill(ring.Place(st.start))
+	}
+	if f, ok := upstream.(Flusher); ok && st.from != (Start{}) {
+		f.Flush(st.log.Filled)
+	} else {
+		st.log.Filled() // or nobody can tell
+	}
+	if attempt > 1 && st.from == (Start{}) {
+		st.lose(&Discontinuity{Topic: st.name, Cause: CauseReconnect})
+	}
+	if attempt > 1 {
+		st.state(&StateChange{State: Resumed, Attempt: attempt, Downtime: down})
+	}
+	st.bus.failed(st, nil)
+	if attempt == 1 {
+		close(st.opened)
+	}
+}
+
+// passes reports whether err, of opening a stream, may not come again.
+func passes(err error) bool {
+	return errors.Is(err, ErrUnavailable) || errors.Is(err, ErrLimitExceeded) ||
+		errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, ErrClosed)
+}
+
+// The waits between attempts to open a stream double, and are shortened by up to
+// a half at random, so that many do not come at once.
+const (
+	firstPause = 100 * time.Millisecond
+	maxPause   = 10 * time.Second
+)
+
+func pause(ctx context.Context, attempt int) bool {
+	d := min(maxPause, firstPause<<min(attempt-1, 10))
+	timer := time.NewTimer(d/2 + rand.N(d/2))
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// failed notes how the last attempt to open st went.
+func (b *bus[T]) failed(st *stream[T], err error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	st.openErr = err
+}
+
+// awaited notes that an attempt to open st failed, and reports whether a
+// subscription is there that waits for another one.
+func (b *bus[T]) awaited(st *stream[T], err error) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	st.openErr = err
+	for _, c := range st.log.Readers() {
+		if c.Owner.(*Subscription[T]).cfg.eventually {
+			return true
+		}
+	}
+	return false
+}
+
+// over tells the subscriptions that the stream has ended, or was not opened.
+func (st *stream[T]) over(err error) {
+	st.ended.Store(true)
+	st.bus.close(st, err) // before anybody hears of the end and subscribes anew
+	wasOpen := st.upstream.Load() != nil
+	switch {
+	case st.ctx.Err() != nil:
+		err = nil // as asked for, whatever the backend calls it
+	case err == nil:
+		err = fmt.Errorf("%w: the backend ended the stream without a reason", ErrUnavailable)
+	}
+	if err != nil && wasOpen {
+		st.bus.incidents.add(Incident{Topic: st.name, Err: err})
+	}
+	st.log.End(err)
+	select {
+	case <-st.opened:
+	default:
+		close(st.opened)
+	}
+}
+
+// close has later subscriptions open a stream of their own.
+func (b *bus[T]) close(st *stream[T], err error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if st.upstream.Load() == nil {
+		st.openErr = err
+	}
+	b.unshare(st)
+}
+
+// finished is told that a stream's goroutine is done.
+func (b *bus[T]) finished(st *stream[T]) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	st.finished = true
+	b.unlist(st)
+}
+
+// unlist takes a stream out of the books that has neither a goroutine nor a
+// subscription that still reads what is queued. b.mu is held.
+func (b *bus[T]) unlist(st *stream[T]) {
+	if st.finished && st.subscribers == 0 {
+		delete(b.listed, st)
+		b.gone.add(st.stats.snapshot())
+	}
+}
+
+// unshare keeps later subscriptions from joining st. b.mu is held.
+func (b *bus[T]) unshare(st *stream[T]) {
+	key := streamKey{st.name, st.block}
+	list := b.streams[key]
+	for i, other := range list {
+		if other == st {
+			list[i] = list[len(list)-1]
+			list[len(list)-1] = nil
+			b.streams[key] = list[:len(list)-1]
+		}
+	}
+	if len(b.streams[key]) == 0 {
+		delete(b.streams, key)
+	}
+	st.stopLinger()
+}
+
+// stopLinger is for a stream that is needed again, or no more. bus.mu is held.
+func (st *stream[T]) stopLinger() {
+	if st.linger != nil {
+		st.linger.Stop()
+		st.linger = nil
+	}
+}
+
+// detach takes s, which leaves so many messages behind, out of its stream's
+// books, and ends the stream with its last subscription.
+func (b *bus[T]) detach(s *Subscription[T]) (dropped uint64) {
+	st := s.stream
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	dropped = s.settle() // in one step with what follows, or a counter of Stats would dip
+	st.dropped += dropped
+	st.subscribers--
+	switch {
+	case st.subscribers > 0:
+	case st.finished:
+		b.unlist(st)
+	case st.private, st.ended.Load(), st.from != Start{}, st.openErr != nil, b.cfg.linger == 0, b.closed.Load():
+		b.unshare(st)
+		st.cancel()
+	default:
+		var timer *time.Timer
+		timer = time.AfterFunc(b.cfg.linger, func() { b.expire(st, &timer) })
+		st.linger = timer
+	}
+	return dropped
+}
+
+// expire ends a stream that nobody joined while it lingered. A timer that fired
+// while it was being stopped is not the stream's any more.
+func (b *bus[T]) expire(st *stream[T], timer **time.Timer) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if st.linger == *timer {
+		b.unshare(st)
+		st.cancel()
+	}
+}
+
+// patience is how long Close waits for foreign code that does not return though
+// it was told to.
+const patience = 5 * time.Second
+
+// awaitEnd waits for the stream's goroutine, if the stream is ending.
+func (st *stream[T]) awaitEnd() {
+	if st.ctx.Err() == nil {
+		return
+	}
+	select {
+	case <-st.done:
+		return
+	default:
+	}
+	timer := time.NewTimer(patience)
+	defer timer.Stop()
+	select {
+	case <-st.done:
+	case <-timer.C:
+		st.bus.log().LogAttrs(context.Background(), slog.LevelError,
+			"pubsub: the backend has not ended a stream though its ctx ended; not waiting for it any more",
+			slog.String("topic", st.name), slog.Duration("waited", patience))
+	}
+}
+
+// held is how many messages the backend holds back for the stream.
+func (st *stream[T]) held() uint64 {
+	if up := st.upstream.Load(); up != nil {
+		if h, ok := (*up).(Holder); ok {
+			return h.Held()
+		}
+	}
+	return 0
+}
+
+// flush calls done behind everything that was accepted so far, as far as the
+// backend knows. It may do so later.
+func (st *stream[T]) flush(done func()) {
+	if up := st.upstream.Load(); up != nil && !st.ended.Load() {
+		if f, ok := (*up).(Flusher); ok {
+			f.Flush(done)
+			return
+		}
+	}
+	done()
+}
+
+// deliver takes the next frame of the stream; see Stream.
+func (st *stream[T]) deliver(ctx context.Context, f Frame) error {
+	if st.ended.Load() {
+		return nil
+	}
+	if f.Kind == KindMessage {
+		return st.message(ctx, &f)
+	}
+	switch f.Kind {
+	case KindDiscontinuity:
+		d := Discontinuity{Cause: CauseBackend}
+		if f.Discontinuity != nil {
+			d = *f.Discontinuity
+		}
+		d.Topic = st.name
+		st.lose(&d)
+	case KindState:
+		if f.State != nil {
+			st.state(f.State)
+		}
+	case KindHeartbeat:
+		st.log.Note(ring.Note{Kind: ring.Beat})
+	default:
+		st.lose(&Discontinuity{
+			Topic: st.name, Cause: CauseBackend, After: before(f.Position), Resume: behind(f.Position), Lost: 1,
+			Err: fmt.Errorf("the backend delivered a frame of no known kind: %v", f.Kind),
+		})
+	}
+	return nil
+}
+
+// message adds a message to the log.
+func (st *stream[T]) message(ctx context.Context, f *Frame) error {
+	if st.block && st.log.Crowded() {
+		if err := st.waitForRoom(ctx); err != nil {
+			st.lose(&Discontinuity{
+				Topic: st.name, Cause: CauseOverflow, After: before(f.Position), Resume: behind(f.Position), Lost: 1, Exact: true,
+				Err: fmt.Errorf("%w: %w", ErrOverflow, err)})
+			return err
+		}
+	}
+	var value T
+	if st.bus.decodeOnce {
+		var err error
+		if value, err = st.bus.decode(f.Payload); err != nil {
+			st.lose(undecodable(st.name, f.Payload, f.Position, err))
+			return nil
+		}
+	}
+	seg, slot := st.log.Next()
+	e := &seg.Entries[slot]
+	e.At = ring.Place(f.Position)
+	if st.bus.decodeOnce {
+		e.Value = value
+		if f.Publisher != "" {
+			seg.SetSide(slot, side{publisher: f.Publisher})
+		}
+	} else {
+		seg.SetSide(slot, side{f.Payload, f.Publisher})
+	}
+	st.log.Append(f.More)
+	if slot == ring.SegmentSize-1 {
+		st.watch()
+	}
+	return nil
+}
+
+// lose adds a hole to the stream.
+func (st *stream[T]) lose(d *Discontinuity) {
+	st.bus.incidents.discontinuity(d)
+	st.log.Note(ring.Note{Kind: ring.Gap, Hole: ring.Hole{
+		After: ring.Place(d.After), Resume: ring.Place(d.Resume), Lost: d.Lost, Exact: d.Exact, Cause: uint8(d.Cause), Info: d}})
+}
+
+// state adds a change of state to the stream.
+func (st *stream[T]) state(c *StateChange) {
+	st.stats.changed(*c)
+	st.bus.incidents.add(Incident{Topic: st.name, State: c})
+	kind := ring.Up
+	if c.State == Reconnecting {
+		kind = ring.Down
+	}
+	st.log.Note(ring.Note{Kind: kind, Info: c})
+}
+
+func undecodable(topic string, p Payload, at Position, err error) *Discontinuity {
+	return &Discontinuity{
+		Topic: topic, Cause: CauseDecode, After: before(at), Resume: behind(at), Lost: 1, Exact: true,
+		Payload: &p, Err: err,
+	}
+}
+
+// before and behind are the neighbours of a numbered message.
+func before(p Position) Position { return Position(ring.Place(p).Before()) }
+func behind(p Position) Position { return Position(ring.Place(p).Behind()) }
+
+// waitForRoom blocks the stream until all subscriptions are less than a full
+// log behind.
+func (st *stream[T]) waitForRoom(ctx context.Context) error {
+	log := &st.log
+	log.Show() // or readers would wait for what they cannot see
+	// Readers are likely at it. Some patience buys room for many messages;
+	// going on as soon as there is room for one means looking at every reader
+	// for every message.
+	for range 4 {
+		if log.Laggard(max(1, uint64(log.Capacity())/4)) == nil {
+			return nil
+		}
+		runtime.Gosched()
+	}
+	warn := time.NewTimer(stuckAfter)
+	defer warn.Stop()
+	for {
+		c := log.Laggard(1)
+		if c == nil {
+			return nil
+		}
+		if !log.Want(c) {
+			continue
+		}
+		select {
+		case <-log.Freed():
+		case <-warn.C:
+			st.warnStuck(c.Owner.(*Subscription[T]), "pubsub: a subscription with Overflow(Block) holds up its topic")
+		case <-st.ctx.Done():
+			return errors.Join(ErrClosed, st.ctx.Err())
+		case <-ctx.Done():
+			return fmt.Errorf("waiting for subscription %q: %w", c.Owner.(*Subscription[T]).Name(), contextError(ctx))
+		}
+	}
+}
