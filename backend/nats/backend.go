@@ -44,6 +44,7 @@ type Backend struct {
 	cancel  context.CancelCauseFunc
 	link    *link
 	opening chan struct{} // room for streams that open at the same time
+	readers readers
 }
 
 var (

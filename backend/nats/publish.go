@@ -102,7 +102,10 @@ func (t *publisher) send(ctx context.Context, m *natsgo.Msg) error {
 		if err != nil {
 			return err
 		}
-		_, err = acknowledged(answer, t.n.stream)
+		number, err := acknowledged(answer, t.n.stream)
+		if err == nil {
+			t.b.readers.accepted(t.n.stream, number)
+		}
 		return err
 	})
 }
@@ -179,6 +182,7 @@ func (t *publisher) sendAll(ctx context.Context, ps []pubsub.Payload) (accepted 
 	}
 	b := batch{t: t, ps: ps, stop: len(ps), failed: len(ps), results: make([]result, len(ps))}
 	err = t.b.link.call(ctx, 0, watcher{subject: t.n.subject}, b.run)
+	t.b.readers.accepted(t.n.stream, b.last)
 	if err == nil {
 		return len(ps), false, nil
 	}
@@ -210,9 +214,10 @@ type batch struct {
 	sent     int
 	answered int
 	stored   int
-	bytes    int   // sent and not answered
-	failed   int   // the first that failed so far, ...
-	err      error // ... and why
+	last     uint64 // the greatest number that one was given
+	bytes    int    // sent and not answered
+	failed   int    // the first that failed so far, ...
+	err      error  // ... and why
 }
 
 func (b *batch) run(ctx context.Context, l *line) error {
@@ -273,13 +278,15 @@ func (b *batch) answer(m *natsgo.Msg, inbox string) {
 	}
 	b.answered++
 	b.bytes -= len(b.ps[i].Data)
-	if _, err := acknowledged(m, b.t.n.stream); err != nil {
+	number, err := acknowledged(m, b.t.n.stream)
+	if err != nil {
 		b.results[i] = rejected
 		b.fail(i, err)
 		return
 	}
 	b.results[i] = stored
 	b.stored++
+	b.last = max(b.last, number)
 }
 
 // fail notes that a message failed. No more are sent.

@@ -18,7 +18,7 @@ const (
 )
 
 // stream is a subscription that outlives its consumers. All of it belongs to
-// the goroutine that calls Receive.
+// the goroutine that calls Receive, but for hold.
 type stream struct {
 	b       *Backend
 	n       names
@@ -28,8 +28,10 @@ type stream struct {
 	backOff backoff.BackOff
 	start   pubsub.Position
 	seq     sequencer
+	at      uint64                  // the number up to which all was delivered or reported lost
 	holes   []*pubsub.Discontinuity // found by an opening, not reported yet
 	session *session
+	hold    *hold
 	deliver func(context.Context, pubsub.Frame) error
 }
 
@@ -50,6 +52,7 @@ func (b *Backend) subscribe(ctx context.Context, n names, from pubsub.Start) (*s
 		s.release()
 		return nil, s.ended(err)
 	}
+	b.readers.add(s)
 	return s, nil
 }
 
@@ -71,7 +74,8 @@ func (s *stream) begin(ctx context.Context, server jetstream.Stream, from pubsub
 	case from.Last > 0:
 		at.Sequence = st.beforeNewest(from.Last, info.State.Deleted)
 	}
-	s.start, s.seq, s.holes = at, sequencer{at: at}, nil
+	s.start, s.at, s.seq, s.holes = at, at.Sequence, sequencer{at: at}, nil
+	s.hold = newHold(at.Sequence, st.last)
 	s.join(st)
 	s.seq.rejoined = !from.After.IsZero()
 	return s.seq.at.Sequence + 1, nil
@@ -81,7 +85,12 @@ func (s *stream) begin(ctx context.Context, server jetstream.Stream, from pubsub
 func (s *stream) join(st standing) {
 	if d := s.seq.join(st); d != nil {
 		s.holes = append(s.holes, d)
+		if d.Cause == pubsub.CauseReset {
+			s.at = s.seq.at.Sequence
+			s.hold.reset(s.at, st.last)
+		}
 	}
+	s.hold.learn(st.last)
 }
 
 // release lets go of what holds the stream.
@@ -105,6 +114,8 @@ func (s *stream) Start() pubsub.Position { return s.start }
 // with the stream's ctx.
 func (s *stream) Receive(deliver func(context.Context, pubsub.Frame) error) error {
 	defer s.release()
+	defer s.b.readers.remove(s)
+	defer s.hold.end()
 	if err := s.b.link.enter(); err != nil {
 		s.session.end()
 		return err
@@ -160,7 +171,7 @@ func (s *stream) read() error {
 				return errGap
 			}
 			s.report(d)
-			s.emit(pubsub.Frame{Kind: pubsub.KindHeartbeat})
+			s.emit(pubsub.Frame{Kind: pubsub.KindHeartbeat}, s.at)
 		case message:
 			s.session.pending--
 			if d, v = s.seq.message(it.stream, it.consumer); v == reopen {
@@ -192,29 +203,37 @@ func (s *stream) ahead() (*item, error) {
 
 // message delivers a message. more tells that the next one is here.
 func (s *stream) message(it *item, more bool) {
-	s.emit(pubsub.Frame{
-		Kind:     pubsub.KindMessage,
-		More:     more,
-		Payload:  payload(it.msg),
-		Position: pubsub.Position{Page: s.seq.at.Page, Sequence: it.stream},
-	})
+	p := pubsub.Position{Page: s.seq.at.Page, Sequence: it.stream}
+	s.hold.learn(it.stream + it.behind)
+	s.emit(pubsub.Frame{Kind: pubsub.KindMessage, More: more, Payload: payload(it.msg), Position: p}, it.stream)
 }
 
 // report delivers discontinuities, of which some may be nil.
 func (s *stream) report(list ...*pubsub.Discontinuity) {
 	for _, d := range list {
-		if d != nil {
-			s.emit(pubsub.Frame{Kind: pubsub.KindDiscontinuity, Discontinuity: d})
+		if d == nil {
+			continue
 		}
+		at := s.seq.at.Sequence
+		if !d.Resume.IsZero() {
+			at = d.Resume.Sequence - 1
+		}
+		s.emit(pubsub.Frame{Kind: pubsub.KindDiscontinuity, Discontinuity: d}, at)
 	}
 }
 
 func (s *stream) state(c pubsub.StateChange) {
-	s.emit(pubsub.Frame{Kind: pubsub.KindState, State: &c})
+	s.emit(pubsub.Frame{Kind: pubsub.KindState, State: &c}, s.at)
 }
 
-// emit delivers f. If deliver fails then it has marked the place itself.
-func (s *stream) emit(f pubsub.Frame) { _ = s.deliver(s.ctx, f) }
+// emit delivers f, by which the stream comes to at. If deliver fails then it has
+// marked the place itself.
+func (s *stream) emit(f pubsub.Frame, at uint64) {
+	s.hold.take()
+	_ = s.deliver(s.ctx, f)
+	s.at = at
+	s.hold.give(at, f.Discontinuity != nil && f.Discontinuity.Cause == pubsub.CauseReset)
+}
 
 // reconnect opens a new session after one that was up for a while broke
 // because of err. It returns nil when there is one, and otherwise why there
