@@ -10,7 +10,6 @@ import (
 
 	natsgo "github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
-	"github.com/nats-io/nuid"
 )
 
 const (
@@ -91,9 +90,9 @@ func standingOf(info *jetstream.StreamInfo) standing {
 // that it sends.
 type chooser func(context.Context, jetstream.Stream) (next uint64, err error)
 
-// open makes a consumer. It may ask choose several times, if the stream is made
-// again meanwhile.
-func (b *Backend) open(ctx context.Context, n names, choose chooser) (*session, error) {
+// open makes a consumer of that name. It may ask choose several times, if the
+// stream is made again meanwhile.
+func (b *Backend) open(ctx context.Context, n names, name string, choose chooser) (*session, error) {
 	select {
 	case b.opening <- struct{}{}:
 		defer func() { <-b.opening }()
@@ -111,7 +110,7 @@ func (b *Backend) open(ctx context.Context, n names, choose chooser) (*session, 
 			if err != nil {
 				return err
 			}
-			s = b.newSession(l, n)
+			s = b.newSession(l, n, name)
 			if err := s.consume(call, next); errors.Is(err, jetstream.ErrStreamNotFound) {
 				continue
 			} else if err != nil {
@@ -140,8 +139,8 @@ func (b *Backend) open(ctx context.Context, n names, choose chooser) (*session, 
 	return s, nil
 }
 
-func (b *Backend) newSession(l *line, n names) *session {
-	s := &session{line: l, stream: n.stream, name: nuid.Next(), stall: b.options.stallTimeout, began: time.Now()}
+func (b *Backend) newSession(l *line, n names, name string) *session {
+	s := &session{line: l, stream: n.stream, name: name, stall: b.options.stallTimeout, began: time.Now()}
 	s.api = jetstream.DefaultAPIPrefix
 	if b.options.domain != "" {
 		s.api = fmt.Sprintf("$JS.%s.API.", b.options.domain)
@@ -164,8 +163,12 @@ func (s *session) consume(ctx context.Context, next uint64) error {
 }
 
 // forget has the server forget the consumer, and does not wait for it.
-func (s *session) forget() {
-	_ = s.line.nc.PublishRequest(s.api+"CONSUMER.DELETE."+s.stream+"."+s.name, s.line.nc.NewInbox(), nil)
+func (s *session) forget() { s.forgetOther(s.name) }
+
+// forgetOther has it forget another consumer of the same stream, which may not
+// be there.
+func (s *session) forgetOther(name string) {
+	_ = s.line.nc.PublishRequest(s.api+"CONSUMER.DELETE."+s.stream+"."+name, s.line.nc.NewInbox(), nil)
 }
 
 // start has the session ready to ask for messages.

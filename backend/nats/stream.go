@@ -6,6 +6,7 @@ import (
 
 	"github.com/cenkalti/backoff/v4"
 	"github.com/nats-io/nats.go/jetstream"
+	"github.com/nats-io/nuid"
 	"github.com/topicbus/pubsub"
 )
 
@@ -15,6 +16,9 @@ const (
 	healthyAfter = time.Second
 	// minWait keeps a policy that does not wait from spinning.
 	minWait = time.Millisecond
+	// maxOrphans is how many consumers the server is told to forget. It forgets
+	// the others by itself.
+	maxOrphans = 50
 )
 
 // stream is a subscription that outlives its consumers. All of it belongs to
@@ -31,6 +35,7 @@ type stream struct {
 	at      uint64                  // the number up to which all was delivered or reported lost
 	holes   []*pubsub.Discontinuity // found by an opening, not reported yet
 	session *session
+	orphans []string // consumers that the server may still have
 	hold    *hold
 	deliver func(context.Context, pubsub.Frame) error
 }
@@ -45,7 +50,7 @@ func (b *Backend) subscribe(ctx context.Context, n names, from pubsub.Start) (*s
 	s.ctx, s.cancel = context.WithCancelCause(ctx)
 	s.detach = context.AfterFunc(b.ctx, func() { s.cancel(errClosed) })
 	var err error
-	s.session, err = b.open(s.ctx, n, func(ctx context.Context, server jetstream.Stream) (uint64, error) {
+	s.session, err = s.open(func(ctx context.Context, server jetstream.Stream) (uint64, error) {
 		return s.begin(ctx, server, from)
 	})
 	if err != nil {
@@ -54,6 +59,21 @@ func (b *Backend) subscribe(ctx context.Context, n names, from pubsub.Start) (*s
 	}
 	b.readers.add(s)
 	return s, nil
+}
+
+// open makes an attempt to open a session. A consumer of an attempt that broke
+// may be there nevertheless, and so may that of a session whose connection
+// broke: the next session has the server forget them.
+func (s *stream) open(choose chooser) (*session, error) {
+	name := nuid.Next()
+	session, err := s.b.open(s.ctx, s.n, name, choose)
+	if err == nil {
+		for _, orphan := range s.orphans {
+			session.forgetOther(orphan) // again, until a session lasts: this connection may break too
+		}
+	}
+	s.orphans = append(s.orphans[max(0, len(s.orphans)-maxOrphans):], name)
+	return session, err
 }
 
 // begin sets where the stream begins.
@@ -242,6 +262,7 @@ func (s *stream) reconnect(err error, up time.Duration) error {
 	broke, broken := time.Now(), s.session.line
 	if up >= healthyAfter {
 		s.backOff.Reset()
+		s.orphans = s.orphans[len(s.orphans)-1:] // but for the one that broke
 	}
 	for attempt := 1; !permanent(err); attempt++ {
 		back := s.b.link.returned() // before looking whether there is a connection
@@ -253,7 +274,7 @@ func (s *stream) reconnect(err error, up time.Duration) error {
 			return refused
 		}
 		var session *session
-		session, err = s.b.open(s.ctx, s.n, func(_ context.Context, server jetstream.Stream) (uint64, error) {
+		session, err = s.open(func(_ context.Context, server jetstream.Stream) (uint64, error) {
 			s.join(standingOf(server.CachedInfo()))
 			return s.seq.at.Sequence + 1, nil
 		})

@@ -338,7 +338,7 @@ func TestLameDuck(t *testing.T) {
 	tp := record(t, b, topic, pubsub.Start{})
 	publish(t, b, topic, "a")
 	tp.message("a")
-	w.server.LameDuck(time.Second)
+	w.server.LameDuck()
 	w.server.Start()
 	tp.state(pubsub.Resumed, 1)
 	publish(t, b, topic, "b")

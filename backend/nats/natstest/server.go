@@ -59,6 +59,7 @@ func NewServer(opts ...Option) (*Server, error) {
 	c := config{options: server.Options{
 		Host: "127.0.0.1", Port: server.RANDOM_PORT,
 		JetStream: true, NoLog: true, NoSigs: true,
+		LameDuckDuration: time.Second, LameDuckGracePeriod: 100 * time.Millisecond,
 	}}
 	for _, opt := range opts {
 		opt(&c)
@@ -130,17 +131,15 @@ func (s *Server) Start() {
 }
 
 // LameDuck stops the server as its operators do: it asks its clients to leave,
-// closes what is left of them one by one, and stops. It takes about d.
-func (s *Server) LameDuck(d time.Duration) {
+// closes what is left of them one by one, and stops. It takes about a second.
+func (s *Server) LameDuck() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.running == nil {
-		return
+	if s.running != nil {
+		s.running.LameDuckShutdown()
+		s.running.WaitForShutdown()
+		s.running = nil
 	}
-	_ = s.reload(func(o *server.Options) { o.LameDuckDuration, o.LameDuckGracePeriod = d, d/10 })
-	s.running.LameDuckShutdown()
-	s.running.WaitForShutdown()
-	s.running = nil
 }
 
 // Reload has f edit the options of the running server: users, permissions,
@@ -148,10 +147,6 @@ func (s *Server) LameDuck(d time.Duration) {
 func (s *Server) Reload(f func(*server.Options)) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.reload(f)
-}
-
-func (s *Server) reload(f func(*server.Options)) error {
 	f(&s.options)
 	if s.running == nil {
 		return nil
