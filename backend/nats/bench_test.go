@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -315,4 +316,43 @@ func BenchmarkRestart(b *testing.B) {
 			}
 		})
 	}
+}
+
+// BenchmarkIdle tells what a topic costs that nobody publishes to: b.N streams
+// at the server, and then a subscription to each, the server's part included.
+func BenchmarkIdle(b *testing.B) {
+	server, err := natstest.NewServer()
+	require.NoError(b, err)
+	b.Cleanup(func() { require.NoError(b, server.Close()) })
+	back, err := nats.New(server.URL(), nats.WithLogger(slog.New(slog.DiscardHandler)))
+	require.NoError(b, err)
+	b.Cleanup(func() { require.NoError(b, back.Close()) })
+	require.NoError(b, back.Publish(context.Background(), "topic", pubsub.Payload{}))
+	measure := func() (heap, goroutines float64) {
+		var m runtime.MemStats
+		runtime.GC()
+		runtime.ReadMemStats(&m)
+		return float64(m.HeapAlloc + m.StackInuse), float64(runtime.NumGoroutine())
+	}
+	n := float64(b.N)
+	before, goroutines := measure()
+	for i := range b.N {
+		require.NoError(b, back.Publish(context.Background(), fmt.Sprint(i), pubsub.Payload{}))
+	}
+	after, more := measure()
+	b.ReportMetric((after-before)/n, "stream-B")
+	b.ReportMetric((more-goroutines)/n, "stream-goroutines")
+	before, goroutines = after, more
+	ctx, cancel := context.WithCancel(context.Background())
+	var done sync.WaitGroup
+	for i := range b.N {
+		s, err := back.Subscribe(ctx, fmt.Sprint(i), pubsub.Start{})
+		require.NoError(b, err)
+		done.Go(func() { _ = s.Receive(func(context.Context, pubsub.Frame) error { return nil }) })
+	}
+	after, more = measure()
+	b.ReportMetric((after-before)/n, "subscription-B")
+	b.ReportMetric((more-goroutines)/n, "subscription-goroutines")
+	cancel()
+	done.Wait()
 }

@@ -14,7 +14,13 @@ import (
 	"github.com/topicbus/pubsub/backend/nats/natstest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	goleak.VerifyTestMain(m,
+		// A server of a cluster that is stopped leaves these behind.
+		goleak.IgnoreTopFunction("github.com/nats-io/nats-server/v2/server.(*fileStore).flushStreamStateLoop"),
+		goleak.IgnoreTopFunction("github.com/nats-io/nats-server/v2/server/ats.Register.func1"),
+	)
+}
 
 // patience is how long an event may take to come. Only a failure takes so long.
 const patience = time.Minute
