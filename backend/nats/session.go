@@ -10,6 +10,7 @@ import (
 
 	natsgo "github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+	"github.com/topicbus/pubsub"
 )
 
 const (
@@ -38,8 +39,8 @@ type session struct {
 	in      chan *natsgo.Msg
 	api     string // the prefix of JetStream's subjects
 	stream  string
-	name    string
-	pending int // messages asked for that have not come
+	name    string // of the consumer
+	pending int    // messages asked for that have not come
 	// oversize: there is a message larger than the server takes nowadays, so
 	// that nothing must bound the bytes of a request.
 	oversize bool
@@ -50,26 +51,31 @@ type session struct {
 
 // topicStream finds the topic's stream. It makes it if it may, and tells so.
 func (b *Backend) topicStream(ctx context.Context, l *line, n names) (s jetstream.Stream, made bool, err error) {
-	s, err = l.js.Stream(ctx, n.stream)
-	if errors.Is(err, jetstream.ErrStreamNotFound) && b.options.create {
-		var c jetstream.StreamConfig
-		if c, err = b.options.config(n); err != nil {
-			return nil, false, err
-		}
-		made = true
-		s, err = l.js.CreateStream(ctx, c)
-		if errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) {
-			// Somebody else made it, with another configuration.
-			s, err = l.js.Stream(ctx, n.stream)
-		}
+	s, err = findStream(ctx, l, n)
+	if !errors.Is(err, jetstream.ErrStreamNotFound) || !b.options.create {
+		return s, false, err
 	}
+	c, err := b.options.config(n)
 	if err != nil {
 		return nil, false, err
 	}
-	if what := unfit(&s.CachedInfo().Config, n); what != "" {
-		return nil, false, invalid("the stream %s cannot carry the topic: its configuration %s", n.stream, what)
+	s, err = l.js.CreateStream(ctx, c)
+	if errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) {
+		// Somebody else made it, with another configuration.
+		s, err = findStream(ctx, l, n)
 	}
-	return s, made, nil
+	return s, true, err
+}
+
+func findStream(ctx context.Context, l *line, n names) (jetstream.Stream, error) {
+	s, err := l.js.Stream(ctx, n.stream)
+	if err != nil {
+		return nil, err
+	}
+	if what := unfit(&s.CachedInfo().Config, n); what != "" {
+		return nil, invalid("the stream %s cannot carry the topic: its configuration %s", n.stream, what)
+	}
+	return s, nil
 }
 
 func standingOf(info *jetstream.StreamInfo) standing {
@@ -91,8 +97,9 @@ func standingOf(info *jetstream.StreamInfo) standing {
 type chooser func(context.Context, jetstream.Stream) (next uint64, err error)
 
 // open makes a consumer of that name. It may ask choose several times, if the
-// stream is made again meanwhile.
-func (b *Backend) open(ctx context.Context, n names, name string, choose chooser) (*session, error) {
+// stream is made again meanwhile. If behind is not zero then the stream is
+// expected to be the one of that position.
+func (b *Backend) open(ctx context.Context, n names, name string, behind pubsub.Position, choose chooser) (*session, error) {
 	select {
 	case b.opening <- struct{}{}:
 		defer func() { <-b.opening }()
@@ -101,30 +108,13 @@ func (b *Backend) open(ctx context.Context, n names, name string, choose chooser
 	}
 	var s *session
 	err := b.link.call(ctx, b.options.subscribeTimeout, watcher{token: n.stream}, func(call context.Context, l *line) error {
-		for range maxMade {
-			stream, _, err := b.topicStream(call, l, n)
-			if err != nil {
-				return err
+		for try := range maxMade {
+			s = b.newSession(l, n, fmt.Sprintf("%s-%d", name, try))
+			attempt := s.begin
+			if try == 0 && !behind.IsZero() {
+				attempt = s.resume
 			}
-			next, err := choose(call, stream)
-			if err != nil {
-				return err
-			}
-			s = b.newSession(l, n, name)
-			if err := s.consume(call, next); errors.Is(err, jetstream.ErrStreamNotFound) {
-				continue
-			} else if err != nil {
-				return err
-			}
-			// Whose the consumer is, is told only by the stream having been the
-			// same before and behind.
-			before := stream.CachedInfo()
-			stream, err = l.js.Stream(call, n.stream)
-			if err == nil && stream.CachedInfo().Created.Equal(before.Created) && stream.CachedInfo().State.LastSeq >= before.State.LastSeq {
-				return nil
-			}
-			s.forget()
-			if err != nil && !errors.Is(err, jetstream.ErrStreamNotFound) {
+			if ok, err := attempt(call, b, n, behind, choose); ok || err != nil {
 				return err
 			}
 		}
@@ -146,6 +136,61 @@ func (b *Backend) newSession(l *line, n names, name string) *session {
 		s.api = fmt.Sprintf("$JS.%s.API.", b.options.domain)
 	}
 	return s
+}
+
+// begin makes the consumer where choose says. It reports false if that is of
+// another stream than the one that choose was told of.
+func (s *session) begin(ctx context.Context, b *Backend, n names, _ pubsub.Position, choose chooser) (ok bool, err error) {
+	before, _, err := b.topicStream(ctx, s.line, n)
+	if err != nil {
+		return false, err
+	}
+	next, err := choose(ctx, before)
+	if err != nil {
+		return false, err
+	}
+	if err := s.consume(ctx, next); err != nil {
+		return false, unlessGone(err)
+	}
+	// Whose the consumer is, is told only by the stream having been the same
+	// before and behind.
+	after, err := findStream(ctx, s.line, n)
+	if err == nil && same(after, uint64(before.CachedInfo().Created.UnixNano()), before.CachedInfo().State.LastSeq) {
+		return true, nil
+	}
+	s.forget()
+	return false, unlessGone(err)
+}
+
+// resume makes the consumer behind a position. It reports false if the stream
+// is not the one that the position is of: then the consumer may not be its
+// either. It asks the server less than begin does, which counts when hundreds
+// of streams come back together.
+func (s *session) resume(ctx context.Context, b *Backend, n names, behind pubsub.Position, choose chooser) (ok bool, err error) {
+	if err := s.consume(ctx, behind.Sequence+1); err != nil {
+		return false, unlessGone(err)
+	}
+	after, err := findStream(ctx, s.line, n)
+	if err == nil && same(after, behind.Page, behind.Sequence) {
+		_, err = choose(ctx, after)
+		return err == nil, err
+	}
+	s.forget()
+	return false, unlessGone(err)
+}
+
+// same reports whether s was made then, and still has given so many numbers.
+func same(s jetstream.Stream, page, last uint64) bool {
+	st := standingOf(s.CachedInfo())
+	return st.page == page && st.last >= last
+}
+
+// unlessGone returns err, or nil if it says that there is no stream.
+func unlessGone(err error) error {
+	if errors.Is(err, jetstream.ErrStreamNotFound) {
+		return nil
+	}
+	return err
 }
 
 // consume makes the consumer.

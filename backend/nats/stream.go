@@ -50,7 +50,7 @@ func (b *Backend) subscribe(ctx context.Context, n names, from pubsub.Start) (*s
 	s.ctx, s.cancel = context.WithCancelCause(ctx)
 	s.detach = context.AfterFunc(b.ctx, func() { s.cancel(errClosed) })
 	var err error
-	s.session, err = s.open(func(ctx context.Context, server jetstream.Stream) (uint64, error) {
+	s.session, err = s.open(pubsub.Position{}, func(ctx context.Context, server jetstream.Stream) (uint64, error) {
 		return s.begin(ctx, server, from)
 	})
 	if err != nil {
@@ -64,15 +64,15 @@ func (b *Backend) subscribe(ctx context.Context, n names, from pubsub.Start) (*s
 // open makes an attempt to open a session. A consumer of an attempt that broke
 // may be there nevertheless, and so may that of a session whose connection
 // broke: the next session has the server forget them.
-func (s *stream) open(choose chooser) (*session, error) {
+func (s *stream) open(behind pubsub.Position, choose chooser) (*session, error) {
 	name := nuid.Next()
-	session, err := s.b.open(s.ctx, s.n, name, choose)
+	session, err := s.b.open(s.ctx, s.n, name, behind, choose)
 	if err == nil {
 		for _, orphan := range s.orphans {
 			session.forgetOther(orphan) // again, until a session lasts: this connection may break too
 		}
 	}
-	s.orphans = append(s.orphans[max(0, len(s.orphans)-maxOrphans):], name)
+	s.orphans = append(s.orphans[max(0, len(s.orphans)-maxOrphans):], name+"-0") // later tries are rare
 	return session, err
 }
 
@@ -274,7 +274,7 @@ func (s *stream) reconnect(err error, up time.Duration) error {
 			return refused
 		}
 		var session *session
-		session, err = s.open(func(_ context.Context, server jetstream.Stream) (uint64, error) {
+		session, err = s.open(s.seq.at, func(_ context.Context, server jetstream.Stream) (uint64, error) {
 			s.join(standingOf(server.CachedInfo()))
 			return s.seq.at.Sequence + 1, nil
 		})

@@ -114,6 +114,41 @@ func TestStreamMadeAgainWhileSubscribing(t *testing.T) {
 	}
 }
 
+// The same while a stream that broke is opened again.
+func TestStreamMadeAgainWhileReopening(t *testing.T) {
+	w := newWorld(t)
+	b, past := w.backend(), w.direct()
+	for i, at := range []string{".STREAM.INFO.", ".CONSUMER.CREATE."} {
+		for nth := 1; nth <= 2; nth++ {
+			topic := fmt.Sprint(topic, i, nth)
+			tp := record(t, b, topic, pubsub.Start{})
+			publish(t, b, topic, "a", "b")
+			tp.message("b")
+			name := w.name(topic)
+			var seen atomic.Int32
+			w.relay.Intercept(func(subject string) *natstest.Answer {
+				if strings.Contains(subject, at) && strings.Contains(subject, name) && seen.Add(1) == int32(nth) {
+					assert.NoError(t, w.admin.DeleteStream(context.Background(), name))
+					assert.NoError(t, past.Publish(context.Background(), topic, pubsub.Payload{Data: []byte("new")}))
+				}
+				return nil
+			})
+			w.relay.Cut()
+			tp.state(pubsub.Resumed, 1)
+			if seen.Load() < int32(nth) { // opened by fewer requests than that
+				require.NoError(t, w.admin.DeleteStream(background(t), name))
+				publish(t, past, topic, "new")
+			}
+			w.relay.Intercept(nil)
+			tp.message("new")
+			publish(t, past, topic, "last")
+			tp.message("last")
+			assert.Equal(t, "a b [0+ reset] new last", script(tp.all()), "%s %d", at, nth)
+			tp.stop()
+		}
+	}
+}
+
 // Retention overtakes a slow reader: the hole is exact and in its place.
 func TestRetentionOvertakes(t *testing.T) {
 	w := newWorld(t)
