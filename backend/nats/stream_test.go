@@ -286,6 +286,28 @@ func TestPurgeOfAQuietTopic(t *testing.T) {
 	assert.Equal(t, "a b [3 backend] f", script(tp.all()))
 }
 
+// A deleted message at the end of a quiet topic is told with a heartbeat.
+func TestDeletedTail(t *testing.T) {
+	w := newWorld(t)
+	b := w.backend()
+	tp := record(t, b, topic, pubsub.Start{})
+	publish(t, b, topic, "a")
+	tp.message("a")
+	s := w.stream(topic)
+	for name := range s.ConsumerNames(background(t)).Name() {
+		_, err := s.PauseConsumer(background(t), name, farAway())
+		require.NoError(t, err)
+	}
+	publish(t, b, topic, "b", "c", "d")
+	require.NoError(t, s.DeleteMsg(background(t), 4))
+	require.NoError(t, s.DeleteMsg(background(t), 2))
+	for name := range s.ConsumerNames(background(t)).Name() {
+		_, err := s.ResumeConsumer(background(t), name)
+		require.NoError(t, err)
+	}
+	tp.until("the hole", func(list []pubsub.Frame) bool { return script(list) == "a [1 backend] c [1 backend]" })
+}
+
 // A stream whose numbers begin elsewhere than at 1 misses nothing before them.
 func TestFirstSequence(t *testing.T) {
 	w := newWorld(t)

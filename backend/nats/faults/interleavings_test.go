@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go/jetstream"
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 
@@ -53,7 +54,7 @@ func TestInterleavings(t *testing.T) {
 // interleave plays one.
 func interleave(server *natstest.Server, relay *natstest.Relay, seed uint64, topic string) error {
 	rng := rand.New(rand.NewPCG(seed, 0))
-	b, err := nats.New(relay.URL(), nats.WithLogger(slog.New(slog.DiscardHandler)), nats.WithStorage(1))
+	b, err := nats.New(relay.URL(), nats.WithLogger(slog.New(slog.DiscardHandler)), nats.WithStorage(jetstream.MemoryStorage))
 	if err != nil {
 		return err
 	}
