@@ -20,6 +20,7 @@ import (
 // the server that leads is stopped and started. What was accepted is delivered
 // once, in order.
 func TestCluster(t *testing.T) {
+	t.Parallel()
 	c, err := natstest.NewCluster()
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, c.Close()) })

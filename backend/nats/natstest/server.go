@@ -143,7 +143,10 @@ func (s *Server) LameDuck() {
 }
 
 // Reload has f edit the options of the running server: users, permissions,
-// limits. The server closes connections whose user changed.
+// limits. The server closes connections whose user changed. If it is stopped,
+// they hold from the next Start on. Users of a server with busy clients are
+// best changed so: the server itself has a data race there, which the race
+// detector finds.
 func (s *Server) Reload(f func(*server.Options)) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
