@@ -1,6 +1,7 @@
 package nats_test
 
 import (
+	"context"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -16,7 +17,7 @@ func (tp *tape) held() uint64 { return tp.stream.(pubsub.Holder).Held() }
 // flush notes among the frames when it is done.
 func (tp *tape) flush() {
 	tp.stream.(pubsub.Flusher).Flush(func() {
-		_ = tp.deliver(nil, pubsub.Frame{Kind: pubsub.KindMessage, Payload: pubsub.Payload{Data: []byte("flushed")}})
+		_ = tp.deliver(context.Background(), pubsub.Frame{Kind: pubsub.KindMessage, Payload: pubsub.Payload{Data: []byte("flushed")}})
 	})
 }
 

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	natsgo "github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/nats-io/nkeys"
 	"github.com/stretchr/testify/assert"
@@ -126,4 +127,24 @@ func TestStreamConfig(t *testing.T) {
 	c, err = o.config(n)
 	require.NoError(t, err)
 	assert.Equal(t, "a *", c.Metadata["topic"])
+}
+
+// TestConnectionOptions: a connection comes back for ever, keeps nothing back
+// for later, and is found dead within the stall timeout.
+func TestConnectionOptions(t *testing.T) {
+	o, err := newOptions([]Option{WithStallTimeout(3 * time.Second), WithSubscribeTimeout(7 * time.Second), WithName("me")})
+	require.NoError(t, err)
+	n := natsgo.GetDefaultOptions()
+	for _, opt := range o.connection() {
+		require.NoError(t, opt(&n))
+	}
+	assert.Equal(t, -1, n.MaxReconnect)
+	assert.Equal(t, -1, n.ReconnectBufSize)
+	assert.Equal(t, 3*time.Second, n.PingInterval*time.Duration(n.MaxPingsOut+1))
+	assert.Equal(t, 7*time.Second, n.Timeout)
+	assert.Equal(t, "me", n.Name)
+	for attempt := 1; attempt < 100; attempt++ {
+		assert.InDelta(t, 0.8, n.CustomReconnectDelayCB(attempt).Seconds(), 0.8)
+	}
+	assert.Less(t, n.CustomReconnectDelayCB(1), 100*time.Millisecond, "it begins anew")
 }

@@ -189,8 +189,7 @@ func (t *publisher) sendAll(ctx context.Context, ps []pubsub.Payload) (accepted 
 	for accepted < len(ps) && b.results[accepted] == stored {
 		accepted++
 	}
-	sure := b.answered == b.sent || errors.Is(err, natsgo.ErrPermissionViolation)
-	if strayed := b.stored > accepted; strayed || !sure {
+	if b.stored > accepted { // some behind the one that failed
 		return accepted, false, pubsub.WithOutcome(err, pubsub.OutcomeUnknown)
 	}
 	return accepted, accepted == 0 && errors.Is(err, natsgo.ErrNoResponders), err
