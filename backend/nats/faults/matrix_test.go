@@ -2,6 +2,7 @@ package faults_test
 
 import (
 	"flag"
+	"os"
 	"strings"
 	"testing"
 
@@ -24,5 +25,17 @@ func TestMatrix(t *testing.T) {
 			require.Empty(t, row.Breaches(o), "%+v", o)
 			t.Log(row.Text(o))
 		})
+	}
+}
+
+// TestDocument: docs/nats.md has all rows, in order.
+func TestDocument(t *testing.T) {
+	page, err := os.ReadFile("../../../docs/nats.md")
+	require.NoError(t, err)
+	rest := string(page)
+	for _, row := range matrix.Rows() {
+		_, after, found := strings.Cut(rest, "| "+row.Name+" | ")
+		require.True(t, found, "%s: go run ./faults/cmd/faultsdoc -o ../../docs/nats.md", row.ID())
+		rest = after
 	}
 }

@@ -128,7 +128,10 @@ func (r *Run) left() string {
 			consumers += s.CachedInfo().State.Consumers
 		}
 	}
-	if consumers > 0 {
+	switch {
+	case consumers == 1:
+		say = append(say, "1 consumer")
+	case consumers > 1:
 		say = append(say, fmt.Sprintf("%d consumers", consumers))
 	}
 	if n := r.relay.Conns(); n > 0 {
