@@ -3,7 +3,16 @@ package nats_test
 import (
 	"bytes"
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
 	"fmt"
+	"math/big"
+	"net"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -12,6 +21,7 @@ import (
 	"github.com/nats-io/nats-server/v2/server"
 	natsgo "github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+	"github.com/nats-io/nkeys"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
@@ -374,4 +384,60 @@ func TestPublishBatch(t *testing.T) {
 	}, patience, time.Millisecond)
 	require.ErrorIs(t, err, pubsub.ErrUnavailable)
 	assert.Zero(t, n)
+}
+
+// The ways to say who the client is, and TLS, against a server that asks.
+func TestCredentials(t *testing.T) {
+	pair, err := nkeys.CreateUser()
+	require.NoError(t, err)
+	public, err := pair.PublicKey()
+	require.NoError(t, err)
+	seed, err := pair.Seed()
+	require.NoError(t, err)
+	file := filepath.Join(t.TempDir(), "seed")
+	require.NoError(t, os.WriteFile(file, seed, 0o600))
+	certificate, pool := selfSigned(t)
+	for _, c := range []struct {
+		name   string
+		server func(*server.Options)
+		opts   []nats.Option
+	}{
+		{"NKey", func(o *server.Options) { o.Nkeys = []*server.NkeyUser{{Nkey: public}} }, []nats.Option{nats.WithNKeySeedFile(file)}},
+		{"token", func(o *server.Options) { o.Authorization = "secret" }, []nats.Option{nats.WithToken("secret")}},
+		{"TLS", func(o *server.Options) {
+			o.TLS, o.TLSConfig, o.TLSTimeout = true, &tls.Config{Certificates: []tls.Certificate{certificate}}, 30
+		}, []nats.Option{nats.WithTLS(&tls.Config{RootCAs: pool})}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s, err := natstest.NewServer(natstest.WithOptions(c.server))
+			require.NoError(t, err)
+			defer s.Close()
+			b, err := nats.New(s.URL(), append(quick(), c.opts...)...)
+			require.NoError(t, err)
+			defer b.Close()
+			publish(t, b, topic, "a")
+			stranger, err := nats.New(s.URL(), quick()...)
+			require.NoError(t, err)
+			defer stranger.Close()
+			assert.Error(t, stranger.Publish(background(t), topic, pubsub.Payload{}))
+		})
+	}
+}
+
+// selfSigned returns a certificate for 127.0.0.1.
+func selfSigned(t *testing.T) (tls.Certificate, *x509.CertPool) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	require.NoError(t, err)
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1), IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+		IsCA: true, BasicConstraintsValid: true,
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
+	require.NoError(t, err)
+	parsed, err := x509.ParseCertificate(der)
+	require.NoError(t, err)
+	pool := x509.NewCertPool()
+	pool.AddCert(parsed)
+	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, pool
 }

@@ -281,10 +281,14 @@ func (s *session) take() *natsgo.Msg {
 	}
 }
 
-// next waits for the next thing that the server sends.
-func (s *session) next() (*natsgo.Msg, error) {
+// next waits for the next thing that the server sends. If the session is broken
+// it returns what is here already, and then why.
+func (s *session) next(broken error) (*natsgo.Msg, error) {
 	if m := s.take(); m != nil {
 		return m, nil
+	}
+	if broken != nil {
+		return nil, broken
 	}
 	s.timer.Reset(s.stall)
 	select {

@@ -164,13 +164,11 @@ func (s *stream) read() error {
 	for s.ctx.Err() == nil {
 		s.report(s.holes...)
 		s.holes = nil
-		if err := s.session.ask(); err != nil {
-			return translate(s.ctx, s.session.ctx, err)
-		}
+		broken := s.session.ask()
 		it := ahead
 		ahead = nil
 		if it == nil {
-			m, err := s.session.next()
+			m, err := s.session.next(broken)
 			if err != nil {
 				return translate(s.ctx, s.session.ctx, err)
 			}

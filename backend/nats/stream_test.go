@@ -688,6 +688,9 @@ func TestNewFromConn(t *testing.T) {
 	require.ErrorIs(t, tp.ended(), pubsub.ErrClosed)
 	assert.True(t, nc.IsConnected())
 
+	_, err = nats.NewFromConn(nc, nats.WithToken("secret"))
+	require.ErrorIs(t, err, pubsub.ErrInvalidArgument)
+	assert.ErrorContains(t, err, "WithToken is about the connection")
 	b, err = nats.NewFromConn(nc, quick()...)
 	require.NoError(t, err)
 	tp = record(t, b, topic, pubsub.Start{})
