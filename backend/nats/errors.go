@@ -104,6 +104,15 @@ func meaningOf(err error) meaning {
 			return row.meaning
 		}
 	}
+	// Said while connecting, the client library hands it on as a text.
+	text := strings.ToLower(err.Error())
+	for _, refusal := range []string{
+		natsgo.AUTHORIZATION_ERR, natsgo.AUTHENTICATION_EXPIRED_ERR, natsgo.AUTHENTICATION_REVOKED_ERR, natsgo.ACCOUNT_AUTHENTICATION_EXPIRED_ERR,
+	} {
+		if strings.Contains(text, refusal) {
+			return meaning{pubsub.ErrUnauthenticated, pubsub.OutcomeUnknown}
+		}
+	}
 	return meaning{pubsub.ErrUnavailable, pubsub.OutcomeUnknown}
 }
 

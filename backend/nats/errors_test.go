@@ -83,6 +83,13 @@ func TestClientErrors(t *testing.T) {
 			outcome  pubsub.Outcome
 		}{err, pubsub.ErrUnavailable, pubsub.OutcomeUnknown})
 	}
+	for _, text := range []string{"nats: User Authentication Expired", "nats: User Authentication Revoked", "nats: Account Authentication Expired", "nats: Authorization Violation"} {
+		rows = append(rows, struct {
+			err      error
+			sentinel error
+			outcome  pubsub.Outcome
+		}{errors.New(text), pubsub.ErrUnauthenticated, pubsub.OutcomeUnknown})
+	}
 	for _, row := range rows {
 		err := translate(context.Background(), context.Background(), fmt.Errorf("wrapped: %w", row.err))
 		assert.ErrorIs(t, err, row.sentinel)
