@@ -1,6 +1,9 @@
 package pubsub
 
-import "strconv"
+import (
+	"strconv"
+	"unsafe"
+)
 
 // Format tells how a [Payload] is to be read. Backends keep it: what was
 // published as Text arrives as Text.
@@ -30,10 +33,59 @@ func (f Format) String() string {
 // shared by all that hold it: nobody may modify them.
 type Payload struct {
 	Format Format
-	Data   []byte
-	// Value is the value itself where Format is GoValue; Data is empty then.
-	// Only a Backend that is a [ValueCarrier] is given such a payload.
-	Value any
+
+	// The two parts of the address of a type; see ValuePayload.
+	typeHigh uint16
+	typeLow  uint32
+
+	// Data holds the bytes. It is empty where Format is GoValue: then Value
+	// returns what is carried.
+	Data []byte
+}
+
+// ValuePayload makes a payload that carries v itself. Only a [Backend] that is a
+// [ValueCarrier] is given such a payload.
+//
+// It allocates nothing besides what it takes to make v an interface. The two
+// words of that, its type and its data, are kept beside Format and in Data. A
+// field of its own for them would make every Payload larger than four words. The
+// compiler keeps those in memory instead of registers: measured, a publish that
+// nobody hears took 28 ns in place of 13, and one with a subscriber 74 in place
+// of 52.
+func ValuePayload(v any) Payload {
+	words := (*interfaceWords)(unsafe.Pointer(&v))
+	p := Payload{Format: GoValue, typeHigh: uint16(uint64(words.typ) >> 32), typeLow: uint32(words.typ)}
+	if typeOf(p) != words.typ {
+		panic("pubsub: Go values cannot be carried on this platform: addresses of types have more than 48 bits")
+	}
+	(*sliceWords)(unsafe.Pointer(&p.Data)).data = words.data
+	return p
+}
+
+// Value returns what [ValuePayload] was given, nil for any other payload.
+func (p Payload) Value() (v any) {
+	if p.Format != GoValue {
+		return nil
+	}
+	words := (*interfaceWords)(unsafe.Pointer(&v))
+	words.typ, words.data = typeOf(p), (*sliceWords)(unsafe.Pointer(&p.Data)).data
+	return v
+}
+
+func typeOf(p Payload) uintptr { return uintptr(uint64(p.typeHigh)<<32 | uint64(p.typeLow)) }
+
+// interfaceWords is what an interface is in memory. The description of a type
+// neither moves nor goes away, so that a number is enough to keep it.
+type interfaceWords struct {
+	typ  uintptr
+	data unsafe.Pointer
+}
+
+// sliceWords is what a slice is in memory.
+type sliceWords struct {
+	data unsafe.Pointer
+	len  int
+	cap  int
 }
 
 // Codec turns values into payloads and back. Both methods are called from many
@@ -46,7 +98,8 @@ type Codec[T any] interface {
 	// payload's bytes must not change once Encode has returned them.
 	Encode(T) (Payload, error)
 
-	// Decode makes the value of a received payload. It must not modify the
+	// Decode makes the value of a received payload. It looks at the Format first: a
+	// GoValue has no bytes, and must not pass for an empty value. It must not modify the
 	// payload, which others hold too. The value may alias it, provided that the
 	// Codec's users are told not to modify the value. An error becomes a
 	// [Discontinuity] of CauseDecode, and the stream goes on.

@@ -132,37 +132,20 @@ func (b *bus[T]) Pipe(ctx context.Context, topic string, in <-chan T) error {
 	return b.Topic(topic).Pipe(ctx, in)
 }
 
-// encode calls the codec. What goes wrong there is ErrCodec.
-func (b *bus[T]) encode(value T) (p Payload, err error) {
-	// Calling recover costs, hence the flag.
-	encoding := true
-	defer func() {
-		if encoding {
-			err = WithOutcome(fmt.Errorf("%w: Encode panicked: %v", ErrCodec, recover()), NotAccepted)
-		}
-	}()
-	p, err = b.codec.Encode(value)
-	encoding = false
-	if err != nil {
-		err = WithOutcome(codecError("encode", err), NotAccepted)
+func encodePanicked(p any) error {
+	if p == nil { // runtime.Goexit
+		return WithOutcome(fmt.Errorf("%w: %w", ErrCodec, errExited), NotAccepted)
 	}
-	return p, err
+	return WithOutcome(fmt.Errorf("%w: Encode panicked: %v", ErrCodec, p), NotAccepted)
 }
 
-// decode calls the codec. What goes wrong there is ErrCodec.
-func (b *bus[T]) decode(p Payload) (value T, err error) {
-	decoding := true
-	defer func() {
-		if decoding {
-			err = fmt.Errorf("%w: Decode panicked: %v", ErrCodec, recover())
-		}
-	}()
-	value, err = b.codec.Decode(p)
-	decoding = false
-	if err != nil {
-		err = codecError("decode", err)
+func notEncoded(err error) error { return WithOutcome(codecError("encode", err), NotAccepted) }
+
+func decodePanicked(p any) error {
+	if p == nil { // runtime.Goexit
+		return fmt.Errorf("%w: %w", ErrCodec, errExited)
 	}
-	return value, err
+	return fmt.Errorf("%w: Decode panicked: %v", ErrCodec, p)
 }
 
 func codecError(op string, err error) error {

@@ -35,7 +35,8 @@ type Subscription[T any] struct {
 	cursor *ring.Cursor[T, side]
 
 	killed  atomic.Bool  // nothing more may be handed out
-	reading atomic.Int32 // loops of All, Messages and pumps that are awake
+	loops   atomic.Int32 // of All, Messages and pumps
+	episode atomic.Bool  // an unobserved discontinuity was logged, and no end of it seen
 
 	mu        sync.Mutex // guards what follows; nothing foreign is called under it
 	ended     bool
@@ -47,7 +48,6 @@ type Subscription[T any] struct {
 	counts    counts        // without messages taken, until settled
 	settled   bool          // counts is complete, and in bus.past
 	maxLag    uint64        // once settled
-	episode   bool          // an unobserved discontinuity was logged, and no end of it seen
 	stuckAt   uint64        // where it was logged as not read
 	channel   chan Message[T]
 	events    chan Event[T]
@@ -201,11 +201,14 @@ func (s *Subscription[T]) Drain(ctx context.Context) error {
 
 // limit has reading end at the newest message.
 func (s *Subscription[T]) limit() {
-	if s.cursor.Limit() != ring.NotEnded && s.reading.Load() == 0 {
+	if s.cursor.Limit() != ring.NotEnded && !s.busy() {
 		s.finish(nil) // nobody would notice
 	}
 	s.cursor.Wake()
 }
+
+// busy reports whether a loop is at a message, or about to look for one.
+func (s *Subscription[T]) busy() bool { return int(s.loops.Load()) > s.cursor.Asleep() }
 
 // awaitDrained waits for the end of what limit began.
 func (s *Subscription[T]) awaitDrained(ctx context.Context) error {
@@ -236,7 +239,7 @@ func (s *Subscription[T]) awaitDrained(ctx context.Context) error {
 			now := s.cursor.Stats().Taken
 			switch {
 			case now != taken:
-			case s.cursor.Exhausted() && s.reading.Load() == 0:
+			case s.cursor.Exhausted() && !s.busy():
 				s.finish(nil) // who took the last message with Next has no need of more
 			case !patient:
 				return s.fail("drain", errNotRead)

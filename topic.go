@@ -67,13 +67,22 @@ func (t *Topic[T]) failed(op string, err error) error {
 	return wrap(op, t.name, err)
 }
 
-func (t *Topic[T]) publish(ctx context.Context, value T) error {
+// publish catches a panic of Encode itself: another function around Encode would
+// cost as much as all the checks.
+func (t *Topic[T]) publish(ctx context.Context, value T) (err error) {
 	if err := t.check(ctx); err != nil {
 		return err
 	}
-	p, err := t.bus.encode(value)
+	encoding := true // calling recover costs, hence the flag
+	defer func() {
+		if encoding {
+			err = encodePanicked(recover())
+		}
+	}()
+	p, err := t.bus.codec.Encode(value)
+	encoding = false
 	if err != nil {
-		return err
+		return notEncoded(err)
 	}
 	if p.Format != Binary {
 		if err := t.bus.checkPayload(p); err != nil {
@@ -85,7 +94,7 @@ func (t *Topic[T]) publish(ctx context.Context, value T) error {
 	} else {
 		err = t.bus.backend.Publish(ctx, t.name, p)
 	}
-	if t.bus.closed.Load() && err == nil {
+	if err == nil && t.bus.closed.Load() {
 		return errClosedMeanwhile
 	}
 	return err
@@ -145,23 +154,10 @@ func (t *Topic[T]) publishAll(ctx context.Context, values []T) (accepted int, er
 	ps := t.bus.payloads.get()
 	defer t.bus.payloads.put(ps)
 	for accepted < len(values) {
-		n, bad := 0, error(nil)
-		for _, value := range values[accepted:min(len(values), accepted+batchSize)] {
-			p, err := t.bus.encode(value)
-			if err == nil && p.Format != Binary {
-				err = t.bus.checkPayload(p)
-			}
-			if err != nil {
-				bad = err
-				break
-			}
-			ps[n] = p
-			n++
-		}
+		n, bad := t.encode(ps, values[accepted:])
 		took, err := 0, error(nil)
 		if n > 0 {
 			took, err = t.batch.PublishBatch(ctx, ps[:n])
-			clear(ps[:n])
 		}
 		accepted += took
 		switch {
@@ -177,6 +173,34 @@ func (t *Topic[T]) publishAll(ctx context.Context, values []T) (accepted int, er
 		}
 	}
 	return accepted, nil
+}
+
+// encode makes the payloads of the first values, as many as there is room for. It
+// returns how many it made, and what was wrong with the next one.
+func (t *Topic[T]) encode(ps *[batchSize]Payload, values []T) (n int, err error) {
+	encoding := false
+	defer func() {
+		if encoding {
+			err = encodePanicked(recover())
+		}
+	}()
+	codec := t.bus.codec
+	for n < len(values) && n < batchSize {
+		encoding = true
+		p, err := codec.Encode(values[n])
+		encoding = false
+		switch {
+		case err != nil:
+			return n, notEncoded(err)
+		case p.Format != Binary:
+			if err := t.bus.checkPayload(p); err != nil {
+				return n, err
+			}
+		}
+		ps[n] = p
+		n++
+	}
+	return n, nil
 }
 
 // observed has the observer told of n messages that are published together.
@@ -349,4 +373,7 @@ func (b *batches) get() *[batchSize]Payload {
 	return new([batchSize]Payload)
 }
 
-func (b *batches) put(ps *[batchSize]Payload) { b.pool.Put(ps) }
+func (b *batches) put(ps *[batchSize]Payload) {
+	clear(ps[:])
+	b.pool.Put(ps)
+}

@@ -94,9 +94,7 @@ func (l *lossLog) sum(end bool) (holes, lost uint64) {
 
 // unobserved logs a hole that nobody is told of.
 func (s *Subscription[T]) unobserved(d *Discontinuity) {
-	s.mu.Lock()
-	s.episode = true
-	s.mu.Unlock()
+	s.episode.Store(true)
 	due, holes, lost := s.stream.losses.hole(d)
 	if !due {
 		return
@@ -114,11 +112,7 @@ func (s *Subscription[T]) unobserved(d *Discontinuity) {
 
 // caughtUp ends an episode of losses: the reader has read everything.
 func (s *Subscription[T]) caughtUp(end bool) {
-	s.mu.Lock()
-	was := s.episode
-	s.episode = false
-	s.mu.Unlock()
-	if !was {
+	if !s.episode.Load() || !s.episode.Swap(false) {
 		return
 	}
 	if holes, lost := s.stream.losses.sum(end); holes > 0 {

@@ -11,7 +11,19 @@ import (
 func BenchmarkFanOut(b *testing.B) {
 	load := shape.Bytes(1, 128)
 	for _, n := range []int{1, 10, 100, 1000} {
-		for _, c := range (contenders{chan256, chan64, busAll, busNext, busC, busEvents}) {
+		for _, c := range (contenders{chan256, bare256, chan64, busAll, busNext, busC, busEvents}) {
+			b.Run(fmt.Sprintf("subs=%d/%s", n, c.Name), func(b *testing.B) {
+				shape.Flood(b, c, load, shape.Fleet{Subscribers: n})
+			})
+		}
+	}
+}
+
+// PublishAll of 64 messages at once.
+func BenchmarkBatch(b *testing.B) {
+	load := shape.Bytes(1, 128)
+	for _, n := range []int{1, 10, 100} {
+		for _, c := range (contenders{chan256, busAll, busAll64}) {
 			b.Run(fmt.Sprintf("subs=%d/%s", n, c.Name), func(b *testing.B) {
 				shape.Flood(b, c, load, shape.Fleet{Subscribers: n})
 			})
@@ -46,7 +58,7 @@ func BenchmarkPublishers(b *testing.B) {
 // Publishers that go round many topics of one subscriber each.
 func BenchmarkTopics(b *testing.B) {
 	load := shape.Bytes(8, 128)
-	for _, c := range (contenders{chan256, busAll, busNext, busC}) {
+	for _, c := range (contenders{chan256, bare256, busAll, busNext, busC}) {
 		b.Run("topics=1000/pubs=8/subs=1/"+c.Name, func(b *testing.B) {
 			shape.Flood(b, c, load, shape.Fleet{Publishers: 8, Topics: 1000, Subscribers: 1})
 		})

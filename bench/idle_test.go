@@ -65,7 +65,7 @@ func BenchmarkIdle(b *testing.B) {
 			b.ReportMetric(float64(b.Elapsed())/float64(b.N)/idleCount, "ns/op")
 		})
 	}
-	b.Run("chan256", func(b *testing.B) {
+	b.Run("chan256-bare", func(b *testing.B) {
 		var bytes uint64
 		for range b.N {
 			channels := make([]chan []byte, 0, idleCount)

@@ -12,7 +12,7 @@ import (
 func BenchmarkUnloaded(b *testing.B) {
 	load := shape.Bytes(1, 128)
 	for _, n := range []int{1, 100} {
-		for _, c := range (contenders{chan256, busAll, busNext, busC}) {
+		for _, c := range (contenders{chan256, bare256, busAll, busNext, busC}) {
 			b.Run(fmt.Sprintf("subs=%d/%s", n, c.Name), func(b *testing.B) {
 				shape.OneByOne(b, c, load, n)
 			})

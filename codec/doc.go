@@ -15,14 +15,18 @@
 // compression. They stand apart because of what they import; this package
 // needs the standard library only.
 //
-// What holds for all of them:
+// What holds for all of them but Value, which encodes nothing:
 //   - They write the encoded value and nothing else: no envelope and no
 //     header, so that programs in other languages can read and write the
 //     same topics.
-//   - They choose the format of what they encode, and decode both: a topic
-//     may be written as bytes by one SDK and as text by another.
+//   - They choose the format of what they encode, and decode Text and Binary: a
+//     topic may be written as bytes by one SDK and as text by another. A Go
+//     value is an error, never an empty payload (Func decides for itself).
+//
+// What holds for Value too:
 //   - They are safe for concurrent use and hold no mutable state that a
-//     caller could see. The zero-argument constructors cost nothing to call.
+//     caller could see. Make one and keep it: a codec of JSON looks at its type
+//     once.
 //   - Payload bytes are shared by all who hold them and are never modified.
 //     Where a codec aliases memory in place of copying it, it says so.
 //   - An unsuitable argument shows as an error of the first Encode or Decode

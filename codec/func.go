@@ -9,7 +9,9 @@ import (
 
 // Func returns a codec made of two functions. They are called from many
 // goroutines at once and have the duties of [pubsub.Codec]: neither modifies
-// a payload, and what they return must not change afterwards.
+// a payload, and what they return must not change afterwards. A payload that
+// was published with [Value] has a Value and no Data: dec must not read it as
+// empty.
 //
 // A program that only publishes can leave dec nil, one that only subscribes
 // enc: using the missing half is an error that matches

@@ -50,6 +50,8 @@ type level int
 func (l level) MarshalText() ([]byte, error)  { return fmt.Append(nil, max(l, 0)), nil }
 func (l *level) UnmarshalText(b []byte) error { _, err := fmt.Sscan(string(b), (*int)(l)); return err }
 
+type Base struct{ Deep string }
+
 // What is not UTF-8 would arrive as another string.
 func TestJSONRefusesStringsThatAreNotUTF8(t *testing.T) {
 	type inner struct{ Name string }
@@ -65,6 +67,7 @@ func TestJSONRefusesStringsThatAreNotUTF8(t *testing.T) {
 		Left   string `json:"-"`
 		hidden string
 		inner
+		*Base
 	}
 	for path, v := range map[string]outer{
 		".Items[1].Name: invalid payload: a string ": {Items: []inner{{}, {notUTF8}}},
@@ -80,6 +83,7 @@ func TestJSONRefusesStringsThatAreNotUTF8(t *testing.T) {
 		".Quoted: invalid payload: a string ":        {Quoted: notUTF8},
 		".Named: invalid payload: a string ":         {Named: notUTF8},
 		".inner.Name: invalid payload: a string ":    {inner: inner{notUTF8}},
+		".Base.Deep: invalid payload: a string ":     {Base: &Base{notUTF8}},
 	} {
 		_, err := codec.JSON[outer]().Encode(v)
 		require.ErrorIs(t, err, pubsub.ErrInvalidPayload, path)
@@ -140,8 +144,8 @@ type (
 		Next []goodRecursive
 		Any  any
 	}
-	embedsItself struct {
-		*embedsItself
+	EmbedsItself struct {
+		*EmbedsItself
 		Err error
 	}
 	keyed struct{ A int }
@@ -161,7 +165,7 @@ func TestJSONRefusesTypesThatDoNotComeBack(t *testing.T) {
 		A []map[string]*struct{ Err error }
 	}](t, ".A[][].Err: "+invalid+"an interface")
 	typeRefused[recursive](t, ".Err: "+invalid+"an interface")
-	typeRefused[embedsItself](t, ".Err: "+invalid+"an interface")
+	typeRefused[EmbedsItself](t, ".Err: "+invalid+"an interface")
 	typeRefused[struct{ F func() }](t, ".F: "+invalid+"json: unsupported type: func()")
 	typeRefused[struct{ C []chan int }](t, ".C[]: "+invalid+"json: unsupported type: chan int")
 	typeRefused[complex128](t, invalid+"json: unsupported type: complex128")
@@ -175,7 +179,7 @@ func TestJSONRefusesTypesThatDoNotComeBack(t *testing.T) {
 	typeRefused[map[keyed]int](t, invalid+"a map key of type codec_test.keyed has MarshalText and no UnmarshalText")
 	typeRefused[map[float64]int](t, invalid+"a map key of type float64 cannot be written")
 
-	comesBack(t, someHidden{A: 1})
+	comesBack(t, someHidden{1, 0})
 	comesBack(t, onlyMethods{7})
 	comesBack(t, map[string]onlyMethods{"a": {7}})
 	comesBack(t, struct{}{})
@@ -214,7 +218,7 @@ func TestJSONRefusesLossInAny(t *testing.T) {
 	for says, v := range map[string]any{
 		"invalid argument: no field of errors.errorString":          errors.New("lost"),
 		`["err"]: invalid argument: no field of errors.errorString`: map[string]any{"err": errors.New("lost")},
-		"[1]: invalid argument: no field of codec_test.allHidden":   []any{1, allHidden{}},
+		"[1]: invalid argument: no field of codec_test.allHidden":   []any{1, allHidden{1, 2}},
 		".Err: invalid argument: no field of errors.errorString":    recursive{Err: errors.New("lost")},
 		"[0].Err: invalid argument: no field of":                    []struct{ Err error }{{errors.New("lost")}},
 	} {

@@ -36,18 +36,18 @@ func Value[T any]() pubsub.Codec[T] {
 type valueCodec[T any] struct{}
 
 func (valueCodec[T]) Encode(v T) (pubsub.Payload, error) {
-	return pubsub.Payload{Format: pubsub.GoValue, Value: v}, nil
+	return pubsub.ValuePayload(v), nil
 }
 
 func (valueCodec[T]) Decode(p pubsub.Payload) (T, error) {
-	if v, ok := p.Value.(T); ok && p.Format == pubsub.GoValue {
+	if v, ok := p.Value().(T); ok {
 		return v, nil
 	}
 	var zero T
 	return zero, notValue[T](p)
 }
 
-// SharesPayload reports that a decoded value is the payload itself.
+// SharesPayload implements [pubsub.PayloadSharer].
 func (valueCodec[T]) SharesPayload() bool { return true }
 
 // interfaceCodec is for all T that are interfaces. The box keeps T: without
@@ -60,18 +60,18 @@ type box[T any] struct{ v T }
 func (box[T]) publishedAs() reflect.Type { return reflect.TypeFor[T]() }
 
 func (interfaceCodec[T]) Encode(v T) (pubsub.Payload, error) {
-	return pubsub.Payload{Format: pubsub.GoValue, Value: box[T]{v}}, nil
+	return pubsub.ValuePayload(box[T]{v}), nil
 }
 
 func (interfaceCodec[T]) Decode(p pubsub.Payload) (T, error) {
-	if b, ok := p.Value.(box[T]); ok && p.Format == pubsub.GoValue {
+	if b, ok := p.Value().(box[T]); ok {
 		return b.v, nil
 	}
 	var zero T
 	return zero, notValue[T](p)
 }
 
-// SharesPayload reports that a decoded value is the payload itself.
+// SharesPayload implements [pubsub.PayloadSharer].
 func (interfaceCodec[T]) SharesPayload() bool { return true }
 
 // notValue says why p is no T.
@@ -81,7 +81,7 @@ func notValue[T any](p pubsub.Payload) error {
 		return fmt.Errorf("codec.Value[%v]: the payload is %v of %d bytes, which a publisher with another codec, perhaps in another process, wrote; "+
 			"subscribe with that publisher's codec, such as codec.JSON, codec.String or codec.Bytes", want, p.Format, len(p.Data))
 	}
-	if p.Value == nil {
+	if p.Value() == nil {
 		return fmt.Errorf("codec.Value[%v]: the payload has no value", want)
 	}
 	return fmt.Errorf("codec.Value[%v]: the value was published as %s; use one type for all publishers and subscribers of a topic", want, otherName(want, publishedAs(p)))
@@ -89,10 +89,10 @@ func notValue[T any](p pubsub.Payload) error {
 
 // publishedAs is the type of the codec that made p.
 func publishedAs(p pubsub.Payload) reflect.Type {
-	if b, ok := p.Value.(interface{ publishedAs() reflect.Type }); ok {
+	if b, ok := p.Value().(interface{ publishedAs() reflect.Type }); ok {
 		return b.publishedAs()
 	}
-	return reflect.TypeOf(p.Value)
+	return reflect.TypeOf(p.Value())
 }
 
 // otherName is the name of t, told apart from want: packages of the same name
@@ -115,7 +115,7 @@ func pkgPath(t reflect.Type) string {
 // It has no bytes, and must not be read as empty.
 func goValueError(p pubsub.Payload) error {
 	as := "nil"
-	if p.Value != nil {
+	if p.Value() != nil {
 		as = publishedAs(p).String()
 	}
 	return fmt.Errorf("the payload is a Go value, published as %s; subscribe with codec.Value of that type", as)

@@ -4,6 +4,8 @@ package memory_test
 
 import (
 	"context"
+	"fmt"
+	"runtime"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -44,4 +46,35 @@ func TestPublishDoesNotAllocate(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Handles of topics that nobody listens to are all that is kept of them.
+func TestHandlesOfSilentTopicsAreCheap(t *testing.T) {
+	b := memory.New()
+	defer b.Close()
+	const n = 100_000
+	names := make([]string, n)
+	for i := range names {
+		names[i] = fmt.Sprint("orders.", i)
+	}
+	handles := make([]pubsub.TopicPublisher, n)
+	before := heap()
+	for i, name := range names {
+		handles[i] = b.Topic(b, name)
+		if err := handles[i].Publish(t.Context(), pubsub.Payload{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	each := (float64(heap()) - float64(before)) / n
+	require.Less(t, each, 100.0, "bytes a handle")
+	for _, h := range handles {
+		require.NoError(t, h.Publish(t.Context(), pubsub.Payload{}))
+	}
+}
+
+func heap() uint64 {
+	var m runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&m)
+	return m.HeapAlloc
 }

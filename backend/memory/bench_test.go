@@ -121,19 +121,52 @@ func BenchmarkPublishOneTopicParallel(b *testing.B) {
 func BenchmarkPublishManyTopicsParallel(b *testing.B) {
 	m := memory.New()
 	var names [1000]string
+	var handles [len(names)]pubsub.TopicPublisher
 	for i := range names {
 		names[i] = fmt.Sprintf("orders.%d", i)
+		handles[i] = m.Topic(m, names[i])
 		attach(b, m, names[i], 1)
 	}
 	p := pubsub.Payload{Data: make([]byte, 128)}
-	var start atomic.Int64
-	b.SetParallelism(4)
-	b.ReportAllocs()
-	b.RunParallel(func(pb *testing.PB) {
-		for i := int(start.Add(131)); pb.Next(); i++ {
-			if err := m.Publish(context.Background(), names[i%len(names)], p); err != nil {
-				b.Error(err)
+	run := func(name string, publish func(i int) error) {
+		b.Run(name, func(b *testing.B) {
+			var start atomic.Int64
+			b.SetParallelism(4)
+			b.ReportAllocs()
+			b.RunParallel(func(pb *testing.PB) {
+				for i := int(start.Add(131)); pb.Next(); i++ {
+					if err := publish(i % len(names)); err != nil {
+						b.Error(err)
+					}
+				}
+			})
+		})
+	}
+	run("name", func(i int) error { return m.Publish(context.Background(), names[i], p) })
+	run("handle", func(i int) error { return handles[i].Publish(context.Background(), p) })
+}
+
+// What a stream costs that comes and goes while so many others are there.
+func BenchmarkStreams(b *testing.B) {
+	for _, others := range []int{1, 1000, 100_000} {
+		b.Run(fmt.Sprint("others=", others), func(b *testing.B) {
+			m := memory.New()
+			defer m.Close()
+			for range others {
+				if _, err := m.Subscribe(b.Context(), "orders.created", pubsub.Start{}); err != nil {
+					b.Fatal(err)
+				}
 			}
-		}
-	})
+			b.ReportAllocs()
+			for b.Loop() {
+				ctx, cancel := context.WithCancel(context.Background())
+				s, err := m.Subscribe(ctx, "orders.created", pubsub.Start{})
+				if err != nil {
+					b.Fatal(err)
+				}
+				cancel()
+				_ = s.Receive(nil)
+			}
+		})
+	}
 }

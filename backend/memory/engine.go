@@ -15,8 +15,8 @@ import (
 
 // engine is a backend without faults: its topics by name.
 //
-// The files engine, handle, topic, turn, stream, history and pause are all of
-// it. What they let the faults do is in hooks.
+// The files engine, handle, topic, turn, selfwait, stream, history and pause are
+// all of it. What they let the faults do is in hooks.
 type engine struct {
 	// What publishers read, and hardly anybody writes, stands first.
 
@@ -39,7 +39,7 @@ type engine struct {
 // limits do not change.
 type limits struct {
 	maxPayload int // bytes of a message
-	history    int // messages of a topic
+	history    historyLimits
 }
 
 // maxIdle is how many topics without streams and history keep their numbers.
@@ -123,7 +123,7 @@ func (e *engine) tooLarge(p pubsub.Payload) error {
 // lookup is for a publisher who has not found the topic. It returns nil where a
 // message has no effect: nobody listens and nothing is kept.
 func (e *engine) lookup(name string) (*topic, error) {
-	if e.history > 0 {
+	if e.history.messages > 0 {
 		t, err := e.topic(name)
 		return t, notAccepted(err)
 	}
@@ -220,12 +220,27 @@ func (e *engine) unlist(t *topic) {
 	t.listed = false
 }
 
-// forget drops a topic, unless it has streams again: then it will be retired
-// again. mu is held.
-func (e *engine) forget(t *topic) {
-	if page, ok := t.forget(); ok {
+// forget drops a topic, unless it is in use: then it will be retired again.
+// mu is held.
+func (e *engine) forget(t *topic) bool {
+	page, ok := t.forget()
+	if ok {
 		e.page = max(e.page, page+1)
 		e.topics.Delete(t.name)
+	}
+	return ok
+}
+
+// forgetHistory drops a topic, or at least its history if it is in use.
+func (e *engine) forgetHistory(t *topic) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	switch {
+	case t.forgotten():
+	case !e.forget(t):
+		t.do(t.log.clear)
+	case t.listed:
+		e.unlist(t)
 	}
 }
 

@@ -68,6 +68,20 @@ func ExampleBackend_FailPublishes() {
 	// <nil>
 }
 
+// The answer of the service is lost: whoever publishes again may duplicate the
+// message.
+func ExampleBackend_FailAcceptedPublishes() {
+	b := memory.New(memory.WithPage(1), memory.WithHistory(10))
+	b.FailAcceptedPublishes(1, pubsub.ErrUnavailable, "orders")
+	p := pubsub.Payload{Format: pubsub.Text, Data: []byte("one")}
+	err := b.Publish(context.Background(), "orders", p)
+	fmt.Println(err, "/", pubsub.OutcomeOf(err))
+	fmt.Println(len(b.Published("orders")), "accepted")
+	// Output:
+	// unavailable / outcome unknown
+	// 1 accepted
+}
+
 func ExampleBackend_Published() {
 	b := memory.New(memory.WithPage(1), memory.WithHistory(10))
 	_ = b.Publish(context.Background(), "greetings", pubsub.Payload{Format: pubsub.Text, Data: []byte("hello")})

@@ -54,6 +54,16 @@ func (s *selection[V]) set(v V, topics []string) {
 	}
 }
 
+// any reports whether some v does something.
+func (s *selection[V]) any(does func(v V) bool) bool {
+	for _, v := range s.of {
+		if does(v) {
+			return true
+		}
+	}
+	return does(s.all)
+}
+
 // failures are calls that are to fail.
 type failures struct {
 	n   int // negative: no end
@@ -145,9 +155,8 @@ func (f *faults) change(set func(*faults)) {
 
 // needed reports whether publishers must ask. mu is held.
 func (f *faults) needed() bool {
-	return f.publishes.all.n != 0 || len(f.publishes.of) > 0 ||
-		f.late.all.n != 0 || len(f.late.of) > 0 ||
-		f.delays.all > 0 || len(f.delays.of) > 0
+	fails := func(f failures) bool { return f.n != 0 }
+	return f.publishes.any(fails) || f.late.any(fails) || f.delays.any(func(d time.Duration) bool { return d > 0 })
 }
 
 // publishing is the engine's publishHook.

@@ -252,3 +252,89 @@ func TestPublished(t *testing.T) {
 		}, b.Published("a"))
 	}, memory.WithHistory(2))
 }
+
+// fails tells for each topic whether a publish to it fails.
+func fails(t *testing.T, b *memory.Backend, topics ...string) (log []bool) {
+	t.Helper()
+	for _, topic := range topics {
+		log = append(log, b.Publish(t.Context(), topic, text("x")) != nil)
+	}
+	return log
+}
+
+func TestFailPublishesToTopics(t *testing.T) {
+	boom := errors.New("boom")
+	for name, fail := range map[string]func(*memory.Backend, int, ...string){
+		"not accepted": func(b *memory.Backend, n int, topics ...string) { b.FailPublishes(n, boom, topics...) },
+		"accepted":     func(b *memory.Backend, n int, topics ...string) { b.FailAcceptedPublishes(n, boom, topics...) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T, b *memory.Backend) {
+				fail(b, 2, "a", "b")
+				fail(b, -1, "never")
+				require.Equal(t, []bool{true, false, true, true, false}, fails(t, b, "a", "c", "a", "b", "a"))
+				fail(b, 1) // the next one to any topic; it replaces all others
+				require.Equal(t, []bool{true, false, false}, fails(t, b, "c", "b", "never"))
+				fail(b, 1, "a")
+				fail(b, 0, "a")
+				fail(b, -1, "b")
+				require.Equal(t, []bool{false, true, true}, fails(t, b, "a", "b", "b"))
+				fail(b, 0)
+				require.Equal(t, []bool{false, false}, fails(t, b, "a", "b"))
+			})
+		})
+	}
+}
+
+func TestDelayPublishesToTopics(t *testing.T) {
+	bubble(t, func(t *testing.T, b *memory.Backend) {
+		waits := func(topic string) time.Duration {
+			began := time.Now()
+			publish(t, b, topic, "x")
+			return time.Since(began)
+		}
+		b.DelayPublishes(time.Hour, "a")
+		require.Equal(t, time.Hour, waits("a"))
+		require.Zero(t, waits("b"))
+		b.DelayPublishes(time.Minute)
+		b.DelayPublishes(0, "b")
+		require.Equal(t, time.Minute, waits("a"))
+		require.Zero(t, waits("b"))
+		b.DelayPublishes(0)
+		require.Zero(t, waits("a"))
+	})
+}
+
+// The answer is lost, the message is not.
+func TestFailAcceptedPublishes(t *testing.T) {
+	bubble(t, func(t *testing.T, b *memory.Backend) {
+		r := open(t, b, "a", pubsub.Position{}).start(nil)
+		synctest.Wait()
+		b.FailAcceptedPublishes(2, pubsub.ErrUnavailable, "a")
+		h := b.Topic(b, "a")
+		require.ErrorIs(t, h.Publish(t.Context(), text("1")), pubsub.ErrUnavailable)
+		require.ErrorIs(t, b.Publish(t.Context(), "a", text("2")), pubsub.ErrUnavailable)
+		require.NoError(t, h.Publish(t.Context(), text("3")))
+		require.Equal(t, []string{"1/1=1", "1/2=2", "1/3=3"}, r.log())
+		b.FailAcceptedPublishes(1, nil)
+		require.ErrorIs(t, b.Publish(t.Context(), "nobody", text("x")), pubsub.ErrUnavailable)
+	})
+}
+
+func TestFaultsOfHandlesThatKnowTheirTopic(t *testing.T) {
+	bubble(t, func(t *testing.T, b *memory.Backend) {
+		heard, silent := b.Topic(b, "a"), b.Topic(b, "b")
+		open(t, b, "a", pubsub.Position{}).start(nil)
+		synctest.Wait()
+		for range 3 {
+			require.NoError(t, heard.Publish(t.Context(), text("x")))
+			require.NoError(t, silent.Publish(t.Context(), text("x")))
+			b.FailPublishes(4, pubsub.ErrLimitExceeded)
+			for range 2 {
+				require.ErrorIs(t, heard.Publish(t.Context(), text("x")), pubsub.ErrLimitExceeded)
+				require.ErrorIs(t, silent.Publish(t.Context(), text("x")), pubsub.ErrLimitExceeded)
+			}
+		}
+		require.Equal(t, uint64(3), b.Stats("a").Accepted)
+	})
+}

@@ -135,16 +135,16 @@ func TestValues(t *testing.T) {
 		require.True(t, b.CarriesValues())
 		type order struct{ id int }
 		v := &order{1}
-		p := pubsub.Payload{Format: pubsub.GoValue, Value: v}
+		p := pubsub.ValuePayload(v)
 		r := open(t, b, "a", pubsub.Position{}).start(nil)
 		require.NoError(t, b.Publish(t.Context(), "a", p))
 		require.NoError(t, b.Topic(b, "a").Publish(t.Context(), p))
 		for _, f := range r.frames {
 			require.Equal(t, pubsub.GoValue, f.Payload.Format)
-			require.Same(t, v, f.Payload.Value)
+			require.Same(t, v, f.Payload.Value())
 		}
 		require.Len(t, r.frames, 2)
-		require.Same(t, v, b.Published("a")[1].Value.Value)
+		require.Same(t, v, b.Published("a")[1].Value.Value())
 	}, memory.WithMaxPayload(1), memory.WithHistory(5))
 }
 
@@ -296,13 +296,13 @@ func TestWhatComesDuringABatch(t *testing.T) {
 		go batcher(t, b, "a").PublishBatch(t.Context(), texts("2", "3", "4", "5", "6"))
 		synctest.Wait()
 		second = open(t, b, "a", pubsub.Position{}).start(nil)
-		require.Equal(t, at(1, 4), second.stream.Start())
+		require.Equal(t, at(1, 6), second.stream.Start(), "a batch is numbered as one")
 		b.Heartbeat("a")
 		b.Lose(2, "a")
 		close(step)
 		synctest.Wait()
-		want := []string{"heartbeat", "backend 2 1/4>1/7", "1/7=5", "1/8=6"}
-		require.Equal(t, append([]string{"1/1=1", "1/2=2", "1/3=3", "1/4=4"}, want...), first.log())
+		want := []string{"heartbeat", "backend 2 1/6>1/9"}
+		require.Equal(t, append([]string{"1/1=1", "1/2=2", "1/3=3", "1/4=4", "1/5=5", "1/6=6"}, want...), first.log())
 		require.Equal(t, want, second.log())
 	})
 }
@@ -345,6 +345,36 @@ func TestBatchDuringClose(t *testing.T) {
 			}
 		})
 	}
+}
+
+// The same on the short way, where all was counted at once.
+func TestQuickBatchDuringClose(t *testing.T) {
+	bubble(t, func(t *testing.T, b *memory.Backend) {
+		block, release := stall()
+		open(t, b, "a", pubsub.Position{}).start(func(ctx context.Context, f pubsub.Frame) error {
+			if string(f.Payload.Data) == "3" {
+				return block(ctx, f)
+			}
+			return nil
+		})
+		synctest.Wait()
+		publish(t, b, "a", "1")
+		go func() {
+			synctest.Wait()
+			b.Close()
+			release()
+		}()
+		n, err := batcher(t, b, "a").PublishBatch(context.Background(), texts("2", "3", "4"))
+		require.Equal(t, 2, n)
+		require.ErrorIs(t, err, pubsub.ErrClosed)
+		require.Equal(t, pubsub.Accepted, pubsub.OutcomeOf(err))
+		require.Equal(t, uint64(4), b.Stats("a").Accepted)
+
+		// The error is about the message at that index.
+		n, err = batcher(t, b, "a").PublishBatch(context.Background(), texts("2", "too large"))
+		require.Zero(t, n)
+		require.ErrorIs(t, err, pubsub.ErrClosed)
+	}, memory.WithMaxPayload(2))
 }
 
 // Of a batch over a hook the first message fails, and the rest with it.

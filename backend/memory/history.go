@@ -11,34 +11,84 @@ type entry struct {
 	p  pubsub.Payload
 }
 
-// history is a ring of a topic's newest messages. It grows as it fills.
+// history is a topic's newest messages. The ring that they stand in grows as it
+// fills.
 type history struct {
-	limit int
-	ring  []entry
-	next  int             // where the oldest stands once the ring is full
-	lost  pubsub.Position // of the newest one that is not held any more
+	limits historyLimits
+	ring   []entry
+	first  int // where the oldest stands
+	count  int
+	bytes  int             // their cost
+	lost   pubsub.Position // of the newest one that is not held any more
 }
 
+// historyLimits are both kept.
+type historyLimits struct {
+	messages int // 0: nothing is kept
+	bytes    int // of payload
+}
+
+// cost is at least 1, so that bytes alone bound the messages too.
+func cost(p pubsub.Payload) int { return max(1, len(p.Data)) }
+
 func (h *history) add(at pubsub.Position, p pubsub.Payload) {
-	if h.limit == 0 {
+	if h.limits.messages == 0 {
 		return
 	}
-	if len(h.ring) < h.limit {
-		h.ring = append(h.ring, entry{at, p})
+	for h.count > 0 && (h.count == h.limits.messages || h.bytes > h.limits.bytes-cost(p)) {
+		h.drop()
+	}
+	if cost(p) > h.limits.bytes {
+		h.lost = at
 		return
 	}
-	oldest := &h.ring[h.next]
-	h.lost = oldest.at
-	*oldest = entry{at, p}
-	if h.next++; h.next == h.limit {
-		h.next = 0
+	if h.count == len(h.ring) {
+		h.grow()
 	}
+	*h.at(h.count) = entry{at, p}
+	h.count++
+	h.bytes += cost(p)
+}
+
+// at is the place of the i-th, from the oldest.
+func (h *history) at(i int) *entry {
+	if i += h.first; i >= len(h.ring) {
+		i -= len(h.ring)
+	}
+	return &h.ring[i]
+}
+
+// drop drops the oldest.
+func (h *history) drop() {
+	e := h.at(0)
+	h.lost = e.at
+	h.bytes -= cost(e.p)
+	*e = entry{}
+	h.count--
+	if h.first++; h.first == len(h.ring) {
+		h.first = 0
+	}
+}
+
+func (h *history) grow() {
+	ring := make([]entry, min(max(4, 2*h.count), h.limits.messages))
+	for i := range h.count {
+		ring[i] = *h.at(i)
+	}
+	h.ring, h.first = ring, 0
+}
+
+func (h *history) clear() {
+	for h.count > 0 {
+		h.drop()
+	}
+	h.ring, h.first = nil, 0
 }
 
 // all yields what is held, oldest first.
 func (h *history) all(yield func(entry) bool) {
-	for i := range h.ring {
-		if !yield(h.ring[(h.next+i)%len(h.ring)]) {
+	for i := range h.count {
+		if !yield(*h.at(i)) {
 			return
 		}
 	}
@@ -60,8 +110,8 @@ func (t *topic) begin(from pubsub.Start) pubsub.Position {
 // stand, or as many of them as are held.
 func (h *history) behind(n uint64, head pubsub.Position) pubsub.Position {
 	at := head
-	for i := len(h.ring) - 1; i >= 0 && n > 0; i, n = i-1, n-1 {
-		e := &h.ring[(h.next+i)%len(h.ring)]
+	for i := h.count - 1; i >= 0 && n > 0; i, n = i-1, n-1 {
+		e := h.at(i)
 		if e.at.Page != head.Page {
 			break
 		}
@@ -95,7 +145,7 @@ func (t *topic) replay(after pubsub.Position) []pubsub.Frame {
 	at, lost, reset := t.since(after)
 	// hole reports what is missing from at to the message at resume.
 	hole := func(resume pubsub.Position) {
-		lost += resume.Sequence - at.Sequence - 1
+		lost = sum(lost, resume.Sequence-at.Sequence-1)
 		if lost == 0 && !reset {
 			return
 		}
@@ -103,7 +153,7 @@ func (t *topic) replay(after pubsub.Position) []pubsub.Frame {
 		switch {
 		case reset:
 			d.Cause, d.After = pubsub.CauseReset, after
-		case t.log.limit == 0 || t.log.lost.Compare(at) > 0:
+		case t.log.limits.messages == 0 || t.log.lost.Compare(at) > 0:
 			d.Cause = pubsub.CauseReconnect
 		}
 		d.After = known(d.After)

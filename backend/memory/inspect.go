@@ -48,7 +48,7 @@ func (b *Backend) Stats(topic string) Stats {
 	w := t.word.Load() // once: publishers count on without mu
 	return Stats{
 		Streams:    len(t.streams),
-		Accepted:   w >> seqShift,
+		Accepted:   sum(w>>seqShift, t.uncounted),
 		Last:       t.at(w),
 		Suppressed: t.suppressed,
 	}
@@ -56,3 +56,20 @@ func (b *Backend) Stats(topic string) Stats {
 
 // Streams returns how many streams of all topics are open.
 func (b *Backend) Streams() int { return int(b.engine.open.Load()) }
+
+// Forget drops the history of the topics, or of all without topics. It drops a
+// topic altogether that has no streams and is not disconnected: if that is used
+// again, then with numbers on a greater page.
+func (b *Backend) Forget(topics ...string) {
+	if len(topics) == 0 {
+		for _, v := range b.engine.topics.Range {
+			b.engine.forgetHistory(v.(*topic))
+		}
+		return
+	}
+	for _, name := range topics {
+		if t := b.engine.find(name); t != nil {
+			b.engine.forgetHistory(t)
+		}
+	}
+}

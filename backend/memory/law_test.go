@@ -76,7 +76,8 @@ func (a *auditor) deliver(ctx context.Context, f pubsub.Frame) error {
 }
 
 // The law: for each stream, what it delivered and what it reported lost is
-// what was accepted from the moment it stands behind to the moment it ended.
+// what was accepted from the moment it stands behind to the moment it ended. What
+// was accepted is what the publishers were told.
 func TestLaw(t *testing.T) {
 	rounds := 12
 	if testing.Short() {
@@ -90,6 +91,34 @@ func TestLaw(t *testing.T) {
 	}
 }
 
+// publishSomehow publishes ps by name, by a handle, or as a batch, with a ctx that
+// may end meanwhile or with one that does not.
+func publishSomehow(ctx context.Context, rng *rand.Rand, b *memory.Backend, h pubsub.BatchPublisher, ps []pubsub.Payload) (int, error) {
+	if rng.IntN(8) == 0 {
+		ctx = context.Background()
+	} else {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, time.Duration(50+rng.IntN(100))*time.Microsecond)
+		defer cancel()
+	}
+	way := rng.IntN(3)
+	if way == 0 {
+		return h.PublishBatch(ctx, ps)
+	}
+	for i, p := range ps {
+		var err error
+		if way == 1 {
+			err = b.Publish(ctx, "a", p)
+		} else {
+			err = h.(pubsub.TopicPublisher).Publish(ctx, p)
+		}
+		if err != nil {
+			return i, err
+		}
+	}
+	return len(ps), nil
+}
+
 func law(t *testing.T, seed uint64) {
 	const publishers, streams, messages = 4, 6, 3000
 	rng := rand.New(rand.NewPCG(seed, 0))
@@ -100,6 +129,7 @@ func law(t *testing.T, seed uint64) {
 
 	// The first streams see everything; they keep the topic numbered, too.
 	var auditors []*auditor
+	var open []pubsub.Stream
 	var receivers, senders, others sync.WaitGroup
 	receive := func(s pubsub.Stream, a *auditor) {
 		receivers.Add(1)
@@ -117,23 +147,52 @@ func law(t *testing.T, seed uint64) {
 		if i%2 == 1 {
 			a.refuse = rand.New(rand.NewPCG(seed, uint64(i)))
 		}
-		auditors = append(auditors, a)
+		auditors, open = append(auditors, a), append(open, s)
 		receive(s, a)
 	}
+	// flush checks that what has been accepted is delivered or reported lost
+	// when Flush is done. The other end of the channel waits for that.
+	flush := func(i int) <-chan struct{} {
+		a, accepted, done := auditors[i], b.Stats("a").Accepted, make(chan struct{})
+		open[i].(pubsub.Flusher).Flush(func() {
+			if a.busy.Swap(true) {
+				panic("flushed in the middle of a frame")
+			}
+			if a.delivered+a.lost < accepted {
+				a.problem("flushed with %d of %d", a.delivered+a.lost, accepted)
+			}
+			a.busy.Store(false)
+			close(done)
+		})
+		return done
+	}
 
+	h := batcher(t, b, "a")
+	var told atomic.Uint64 // how many were accepted or lost by the service
 	for p := range uint32(publishers) {
 		rng := rand.New(rand.NewPCG(seed, uint64(100+p)))
 		senders.Add(1)
 		go func() {
 			defer senders.Done()
-			for n := range uint32(messages) {
-				data := binary.BigEndian.AppendUint32(binary.BigEndian.AppendUint32(nil, p), n+1)
-				ctx, cancel := context.WithTimeout(ctx, time.Duration(50+rng.IntN(100))*time.Microsecond)
-				err := b.Publish(ctx, "a", pubsub.Payload{Data: data})
-				cancel()
+			for n := uint32(0); n < messages; {
+				var ps []pubsub.Payload
+				for range 1 + rng.IntN(6) {
+					n++
+					ps = append(ps, pubsub.Payload{Data: binary.BigEndian.AppendUint32(binary.BigEndian.AppendUint32(nil, p), n)})
+				}
+				accepted, err := publishSomehow(ctx, rng, b, h, ps)
 				if err != nil && !errors.Is(err, context.DeadlineExceeded) {
 					t.Error(err)
 				}
+				switch pubsub.OutcomeOf(err) {
+				case pubsub.Accepted:
+					if err != nil {
+						accepted++
+					}
+				case pubsub.OutcomeUnknown:
+					t.Error(err)
+				}
+				told.Add(uint64(accepted))
 				if rng.IntN(200) == 0 {
 					time.Sleep(time.Microsecond)
 				}
@@ -152,10 +211,13 @@ func law(t *testing.T, seed uint64) {
 				return
 			case <-time.After(time.Duration(rng.IntN(300)) * time.Microsecond):
 			}
-			switch rng.IntN(8) {
+			switch rng.IntN(9) {
+			case 8:
+				flush(rng.IntN(streams))
 			case 0:
 				n := rng.Uint64N(4)
 				b.Lose(n, "a")
+				told.Add(n)
 			case 1:
 				b.Heartbeat()
 			case 2:
@@ -210,6 +272,11 @@ func law(t *testing.T, seed uint64) {
 	close(stop)
 	others.Wait()
 	total := b.Stats("a").Accepted
+	require.Equal(t, told.Load(), total)
+	for i, s := range open {
+		<-flush(i)
+		require.Zero(t, s.(pubsub.Holder).Held())
+	}
 	require.NoError(t, b.Close())
 	receivers.Wait()
 	require.NotZero(t, total)

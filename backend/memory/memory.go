@@ -13,9 +13,15 @@ import (
 type Option func(*Backend)
 
 // WithHistory keeps the newest n messages of every topic, for streams that
-// resume and for [Backend.Published]. Topics are then kept for the life of the
-// backend. The default, 0, keeps none; so does a negative n.
-func WithHistory(n int) Option { return func(b *Backend) { b.engine.history = max(n, 0) } }
+// resume or start further back, and for [Backend.Published]. Topics are then kept
+// until [Backend.Forget]. The default, 0, keeps none; so does a negative n.
+func WithHistory(n int) Option { return func(b *Backend) { b.engine.history.messages = max(n, 0) } }
+
+// WithHistoryBytes keeps the newest messages of every topic as long as their
+// payloads have no more than n bytes together; an empty one, or a Go value,
+// counts as one byte. With [WithHistory] both limits hold, without it this one
+// alone. The default is no limit, as is an n of 0 or less.
+func WithHistoryBytes(n int) Option { return func(b *Backend) { b.engine.history.bytes = max(n, 0) } }
 
 // WithMaxPayload refuses payloads of more than n bytes with
 // [pubsub.ErrPayloadTooLarge]. The default is no limit, as is an n of 0 or less.
@@ -30,7 +36,9 @@ func WithMaxPayload(n int) Option {
 // compare positions with fixed numbers. The default, as well as an n of 0, is a
 // page from the clock, so that a position which was kept from an earlier process
 // is not taken for one of this process: who resumes behind it is told of a reset.
-func WithPage(n uint64) Option { return func(b *Backend) { b.engine.page = n } }
+func WithPage(n uint64) Option {
+	return func(b *Backend) { b.engine.page = min(n, 1<<63) } // greater ones will come
+}
 
 // pageFromClock is the time in nanoseconds, but for the lowest ten bits. These
 // are random, since two backends may be made at the same instant of the fake
@@ -64,6 +72,12 @@ func New(opts ...Option) *Backend {
 	b.engine.news.Store(1)
 	for _, opt := range opts {
 		opt(b)
+	}
+	switch h := &b.engine.history; {
+	case h.bytes == 0:
+		h.bytes = math.MaxInt
+	case h.messages == 0:
+		h.messages = math.MaxInt
 	}
 	if b.engine.page == 0 {
 		b.engine.page = pageFromClock()

@@ -29,3 +29,26 @@ func TestContendedPublishDoesNotAllocate(t *testing.T) {
 	}
 	require.Zero(t, testing.AllocsPerRun(1000, func() { _ = tp.publishSlow(ctx, pubsub.Payload{}, nil) }))
 }
+
+// Publishers go back to the short way when the last fault has come.
+func TestFaultsEnd(t *testing.T) {
+	b := New()
+	ask := func() bool { return b.engine.publishing.Load() != nil }
+	for range 2 {
+		b.FailPublishes(1, nil, "t")
+		require.Error(t, b.Publish(t.Context(), "t", pubsub.Payload{}))
+		require.False(t, ask())
+		b.FailAcceptedPublishes(1, nil)
+		require.True(t, ask())
+		require.Error(t, b.Publish(t.Context(), "t", pubsub.Payload{}))
+		require.False(t, ask())
+		b.DelayPublishes(1, "t")
+		require.NoError(t, b.Publish(t.Context(), "t", pubsub.Payload{}))
+		require.True(t, ask())
+		b.DelayPublishes(0, "t")
+		require.False(t, ask())
+		b.FailPublishes(1, nil, "t")
+		b.FailPublishes(0, nil, "t")
+		require.False(t, ask())
+	}
+}

@@ -54,11 +54,15 @@ func TestLateNewsOfAForgottenTopicIsNotOfItsNamesake(t *testing.T) {
 			return n
 		}
 
+		h := b.Topic(b, "a").(*handle)
 		visit("a") // the first of the two
 		gone, err := b.engine.topic("a")
 		require.NoError(t, err)
 		forgetAllIdle("b")
 		require.True(t, gone.gone)
+		h.topic.Store(gone)
+		require.NoError(t, h.Publish(t.Context(), pubsub.Payload{}))
+		require.Nil(t, h.topic.Load()) // it does not keep what was forgotten
 
 		listen("1") // makes the namesake
 		topics := count()

@@ -25,8 +25,11 @@ const (
 	over
 )
 
-// deliver is what a pubsub.Stream is given to deliver by.
-type deliver func(context.Context, pubsub.Frame) error
+// deliver and run are what a pubsub.Stream is given to deliver by.
+type (
+	deliver func(context.Context, pubsub.Frame) error
+	run     func(ctx context.Context, at pubsub.Position, ps []pubsub.Payload) (taken int, err error)
+)
 
 // item is what a stream queues: a frame, or what Flush was given.
 type item struct {
@@ -41,8 +44,10 @@ type stream struct {
 	ctx     context.Context
 	start   pubsub.Position
 	deliver deliver
-	wake    chan struct{} // there is something to do for Receive
+	run     run // nil if the taker takes no runs
+	wake    chan struct{} // there is something to do for Receive, which makes it
 
+	index   int  // in topic.streams, negative if it is not there
 	awaited bool // a publisher has waited for Receive
 	state   state
 	changed chan struct{} // closed when state changes, nil if nobody waits
@@ -62,13 +67,19 @@ func (s *stream) Start() pubsub.Position { return s.start }
 
 // Receive implements pubsub.Stream.
 func (s *stream) Receive(deliver func(context.Context, pubsub.Frame) error) error {
+	return s.ReceiveRuns(deliver, nil)
+}
+
+// ReceiveRuns implements pubsub.RunStream.
+func (s *stream) ReceiveRuns(deliver func(context.Context, pubsub.Frame) error, run func(context.Context, pubsub.Position, []pubsub.Payload) (int, error)) error {
 	t := s.topic
 	t.mu.Lock()
 	if s.deliver != nil {
 		t.mu.Unlock()
 		return fmt.Errorf("memory: Receive called twice on a stream of %q: %w", t.name, pubsub.ErrInvalidArgument)
 	}
-	s.deliver = deliver
+	s.deliver, s.run = deliver, run
+	s.wake = make(chan struct{}, 1)
 	for s.ctx.Err() == nil {
 		if len(s.queue) > 0 {
 			s.drain()
@@ -93,7 +104,7 @@ func (s *stream) Receive(deliver func(context.Context, pubsub.Frame) error) erro
 	s.enter(over)
 	s.queue, s.batch, s.onResume = nil, nil, nil
 	t.remove(s)
-	idle := len(t.streams) == 0 && t.log.limit == 0
+	idle := len(t.streams) == 0 && t.log.limits.messages == 0
 	t.mu.Unlock()
 	if idle {
 		t.engine.retire(t)
@@ -160,6 +171,12 @@ func (s *stream) take(ctx context.Context, f pubsub.Frame) error {
 		s.awaitReceive(ctx)
 	}
 	waits := s.state == draining && !s.ending
+	if waits && insideDelivery() {
+		// Perhaps of drain, which then comes to it.
+		s.queue = append(s.queue, item{frame: f})
+		t.mu.Unlock()
+		return nil
+	}
 	if waits {
 		s.waiting++
 	}
@@ -280,7 +297,7 @@ func (s *stream) rouse() {
 func (s *stream) Flush(done func()) {
 	t := s.topic
 	t.mu.Lock()
-	if s.state == live && len(s.queue) == 0 && t.missed() == 0 && t.take() {
+	if s.state == live && t.missed() == 0 && t.take() {
 		t.mu.Unlock()
 		done()
 		t.leave()

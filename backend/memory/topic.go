@@ -20,16 +20,18 @@ type topic struct {
 	// Written with mu held, by who has the turn or by an op. A publisher reads
 	// page and earlier before it has the turn, see publish.
 	page    atomic.Uint64
-	earlier atomic.Uint64 // how many messages the earlier pages had
-	live    []deliver     // of the streams, if all are live; read in turn only
-	single  [1]deliver    // what live stands in, if there is one
+	earlier atomic.Uint64     // how many messages the earlier pages had
+	live    []deliver         // of the streams, if all are live; read in turn only
+	run     run               // of the stream, if it is the only one and live, and takes runs
+	one     [1]pubsub.Payload // what run is given of a single publish
+	single  [1]deliver        // what live stands in, if there is one
 
 	name   string
 	engine *engine
 	turn
 
 	mu      sync.Mutex
-	streams []*stream // copied on change
+	streams []*stream // in any order; read without mu by who has got them from accept
 	log     history
 	paused  error           // not nil: streams get nothing, and Subscribe that error
 	seen    pubsub.Position // then: the newest message that the streams have seen
@@ -39,11 +41,12 @@ type topic struct {
 
 	listed bool // in engine.idle; guarded by engine.mu
 
-	suppressed uint64 // duplicates, for Stats
+	suppressed uint64 // duplicates, for Stats, as is
+	uncounted  uint64 // what was lost besides what word counts
 }
 
 func newTopic(e *engine, name string, page uint64) *topic {
-	t := &topic{name: name, engine: e, log: history{limit: e.history}}
+	t := &topic{name: name, engine: e, log: history{limits: e.history}}
 	t.page.Store(page)
 	t.word.Store(slow)
 	return t
@@ -61,24 +64,38 @@ func newTopic(e *engine, name string, page uint64) *topic {
 // waits for them, which the compare-and-swap does anyway. Measured: 5 ns.
 func (t *topic) publish(ctx context.Context, p pubsub.Payload, h *handle) error {
 	w := t.word.Load()
-	f := pubsub.Frame{Kind: pubsub.KindMessage, Payload: p, Position: t.at(w + one)}
+	at := t.at(w + one)
 	if w&flags != 0 || !t.word.CompareAndSwap(w, w+(one|held)) {
 		return t.publishSlow(ctx, p, h)
 	}
 	w += one
-	refused := 0
-	for _, deliver := range t.live {
-		if deliver(ctx, f) != nil {
-			refused++
+	n, refused := 1, 0
+	if t.run != nil {
+		t.one[0] = p
+		if _, err := t.run(ctx, at, t.one[:]); err != nil {
+			refused = 1
 		}
+		t.one[0].Data = nil
+	} else {
+		n, refused = t.deliverAll(ctx, pubsub.Frame{Kind: pubsub.KindMessage, Payload: p, Position: at})
 	}
-	n := len(t.live)
 	if !t.word.CompareAndSwap(w|held, w) {
 		t.leave()
 	} else if refused == 0 {
 		return nil
 	}
-	return t.outcome(ctx, f.Position, n, refused)
+	return t.outcome(ctx, at, n, refused)
+}
+
+// deliverAll delivers a message to all streams, and returns how many there are
+// and how many refused it.
+func (t *topic) deliverAll(ctx context.Context, f pubsub.Frame) (streams, refused int) {
+	for _, deliver := range t.live {
+		if deliver(ctx, f) != nil {
+			refused++
+		}
+	}
+	return len(t.live), refused
 }
 
 func (t *topic) publishSlow(ctx context.Context, p pubsub.Payload, h *handle) error {
@@ -103,6 +120,9 @@ func (t *topic) publishAll(ctx context.Context, ps []pubsub.Payload, h *handle) 
 		return t.publishAllSlow(ctx, ps, h)
 	}
 	w += uint64(counted)<<seqShift | held
+	if rest := uint64(len(ps)-counted) << seqShift; t.run != nil && (rest == 0 || t.word.CompareAndSwap(w, w+rest)) {
+		return t.publishRun(ctx, f.Position, ps, w+rest)
+	}
 	live := t.live
 	for i := range ps {
 		if i == counted {
@@ -113,7 +133,6 @@ func (t *topic) publishAll(ctx context.Context, ps []pubsub.Payload, h *handle) 
 			counted++
 		}
 		f.Payload = ps[i]
-		f.More = i < len(ps)-1 && len(live) == 1
 		refused := 0
 		for _, deliver := range live {
 			if deliver(ctx, f) != nil {
@@ -132,6 +151,33 @@ func (t *topic) publishAll(ctx context.Context, ps []pubsub.Payload, h *handle) 
 	t.leave()
 	f.Position.Sequence--
 	return t.total(len(ps), t.outcome(ctx, f.Position, len(live), 0))
+}
+
+// publishRun delivers messages to the only stream. All are counted, and the word
+// is w. The numbers of those behind one that is not taken in time are taken back,
+// unless somebody has come who believes in them.
+func (t *topic) publishRun(ctx context.Context, at pubsub.Position, ps []pubsub.Payload, w uint64) (int, error) {
+	refused := 0
+	for taken := 0; taken < len(ps); {
+		n, err := t.run(ctx, behind(at, uint64(taken)), ps[taken:])
+		taken += n
+		if err == nil {
+			continue
+		}
+		rest := uint64(len(ps)-taken-1) << seqShift
+		if ctx.Err() != nil && (rest == 0 || t.word.CompareAndSwap(w, w-rest)) {
+			t.leave()
+			return taken, t.outcome(ctx, behind(at, uint64(taken)), 1, 1)
+		}
+		taken++ // its place is marked
+		refused++
+	}
+	if !t.word.CompareAndSwap(w, w&^held) {
+		t.leave()
+	} else if refused == 0 {
+		return len(ps), nil
+	}
+	return t.total(len(ps), t.outcome(ctx, behind(at, uint64(len(ps)-1)), 1, refused))
 }
 
 // endless reports whether ctx is known never to end. To ask for its Done would
@@ -201,9 +247,20 @@ func (t *topic) publishInTurn(ctx context.Context, ps []pubsub.Payload, i int, h
 		}
 		at, n = first, len(streams)
 		for end := i + counted; i < end; i++ {
-			more := i < len(ps)-1 && n == 1
-			f := pubsub.Frame{Kind: pubsub.KindMessage, More: more, Payload: ps[i], Position: at}
-			if refused := hand(ctx, f, streams, ready); refused > 0 && ctx.Err() != nil {
+			f := pubsub.Frame{Kind: pubsub.KindMessage, More: i < len(ps)-1 && n == 1, Payload: ps[i], Position: at}
+			refused := 0
+			for _, s := range streams {
+				var err error
+				if ready {
+					err = s.deliver(ctx, f)
+				} else {
+					err = s.take(ctx, f)
+				}
+				if err != nil {
+					refused++
+				}
+			}
+			if refused > 0 && ctx.Err() != nil {
 				t.leave()
 				return i, t.outcome(ctx, at, n, refused)
 			}
@@ -213,22 +270,6 @@ func (t *topic) publishInTurn(ctx context.Context, ps []pubsub.Payload, i int, h
 	t.leave()
 	at.Sequence--
 	return t.total(len(ps), t.outcome(ctx, at, n, 0))
-}
-
-// hand gives f to the streams, and returns how many refused it.
-func hand(ctx context.Context, f pubsub.Frame, streams []*stream, ready bool) (refused int) {
-	for _, s := range streams {
-		var err error
-		if ready {
-			err = s.deliver(ctx, f)
-		} else {
-			err = s.take(ctx, f)
-		}
-		if err != nil {
-			refused++
-		}
-	}
-	return refused
 }
 
 // accept numbers the payloads. It returns the position of the first, the
@@ -255,7 +296,7 @@ func (t *topic) accept(ps []pubsub.Payload) (first pubsub.Position, streams []*s
 		return first, nil, false, nil
 	}
 	ready = t.allLive()
-	if ready && t.log.limit == 0 && t.word.Load()&slow != 0 && t.engine.publishing.Load() == nil {
+	if ready && t.log.limits.messages == 0 && t.word.Load()&slow != 0 && t.engine.publishing.Load() == nil {
 		// From here on publishers may take the short way. Who came here only
 		// because others were publishing finds that arranged.
 		t.quicken()
@@ -288,12 +329,15 @@ func (t *topic) quicken() {
 	for _, s := range t.streams {
 		t.live = append(t.live, s.deliver)
 	}
+	if len(t.streams) == 1 {
+		t.run = t.streams[0].run
+	}
 }
 
 // still keeps nothing of the streams alive.
 func (t *topic) still() {
 	clear(t.live)
-	t.live = t.single[:0]
+	t.live, t.run = t.single[:0], nil
 }
 
 // outcome is the error of a publish whose message at was accepted, and refused
@@ -328,23 +372,32 @@ func (t *topic) subscribe(ctx context.Context, from pubsub.Start) (*stream, erro
 		return nil, t.paused
 	}
 	t.word.Or(slow)
-	s := &stream{topic: t, ctx: ctx, wake: make(chan struct{}, 1)}
+	s := &stream{topic: t, ctx: ctx}
 	s.start = t.begin(from)
 	if s.start != t.head() {
 		s.push(t.replay(s.start)...)
 	}
-	t.streams = append(slices.Clip(t.streams), s)
+	s.index = len(t.streams)
+	t.streams = append(t.streams, s)
 	t.engine.open.Add(1)
 	return s, nil
 }
 
-// remove takes s out of the streams. mu is held.
+// remove takes s out of the streams, at a cost that does not depend on how many
+// there are unless somebody has the turn. mu is held.
 func (t *topic) remove(s *stream) {
-	i := slices.Index(t.streams, s)
-	if i < 0 {
+	if s.index < 0 {
 		return
 	}
-	t.streams = slices.Delete(slices.Clone(t.streams), i, i+1)
+	if t.word.Load()&held != 0 {
+		t.streams = slices.Clone(t.streams) // he may be going through them
+	}
+	last := len(t.streams) - 1
+	t.streams[last].index = s.index
+	t.streams[s.index] = t.streams[last]
+	t.streams[last] = nil
+	t.streams = t.streams[:last]
+	s.index = -1
 	t.engine.open.Add(-1)
 	t.doLocked(t.still)
 }
@@ -353,6 +406,7 @@ func (t *topic) remove(s *stream) {
 func (t *topic) endAll(err error) {
 	for _, s := range t.streams {
 		s.end(err)
+		s.index = -1
 	}
 	t.engine.open.Add(-int64(len(t.streams)))
 	t.streams = nil
@@ -368,11 +422,12 @@ func (t *topic) close() {
 	t.doLocked(t.still)
 }
 
-// forget makes a topic that is not in use unusable and returns its page.
+// forget makes a topic unusable, history and all, and returns its page. It
+// fails if the topic is in use.
 func (t *topic) forget() (page uint64, ok bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if len(t.streams) > 0 || t.paused != nil || t.log.limit > 0 {
+	if len(t.streams) > 0 || t.paused != nil {
 		return 0, false
 	}
 	t.gone = true

@@ -3,6 +3,7 @@ package memory
 import (
 	"context"
 	"slices"
+	"time"
 )
 
 // A topic's word holds the number of messages accepted so far, and with it who
@@ -56,7 +57,8 @@ const (
 	dismissed                // the engine was closed
 )
 
-// enter takes the turn. It fails with ctx's end or the backend's Close.
+// enter takes the turn. It fails with ctx's end, the engine's, or if the publisher
+// waits for itself.
 func (t *topic) enter(ctx context.Context) error {
 	for range spins {
 		w := t.word.Load()
@@ -79,6 +81,8 @@ func (t *topic) enter(ctx context.Context) error {
 	w := &waiter{c: make(chan verdict, 1)}
 	t.waiters = append(t.waiters, w)
 	t.mu.Unlock()
+	long := time.NewTimer(selfWait)
+	defer long.Stop()
 	for {
 		select {
 		case v := <-w.c:
@@ -104,6 +108,11 @@ func (t *topic) enter(ctx context.Context) error {
 		case <-ctx.Done():
 			t.resign(w)
 			return cause(ctx)
+		case <-long.C:
+			if insideDelivery() {
+				t.resign(w)
+				return errSelfWait
+			}
 		}
 	}
 }

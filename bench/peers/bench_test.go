@@ -13,6 +13,7 @@ import (
 func contenders() []shape.Contender[[]byte] {
 	cs := []shape.Contender[[]byte]{
 		shape.Channels[[]byte]("chan256", buffer),
+		shape.BareChannels[[]byte]("chan256-bare", buffer),
 		shape.Bus[[]byte]{Name: "All", Codec: codec.Bytes(), Read: shape.All[[]byte], Policy: pubsub.Block}.Contender(),
 		shape.Bus[[]byte]{Name: "C", Codec: codec.Bytes(), Read: shape.C[[]byte], Policy: pubsub.Block}.Contender(),
 	}

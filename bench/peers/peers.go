@@ -55,6 +55,9 @@ func All() []Peer {
 		libp2p(),
 		moby(),
 		natsEmbedded(),
+		ethereum(),
+		goEvents(),
+		kubernetes(),
 	}
 }
 

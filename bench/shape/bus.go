@@ -17,6 +17,8 @@ type Bus[T any] struct {
 	Read    Form[T]
 	Policy  pubsub.OverflowPolicy // Block, if it is not to lose anything
 	Options []pubsub.Option
+	ByName  bool // publish by the topic's name, not through a handle
+	Batch   int  // publish so many at once, if it is more than 1
 	// Backend opens a backend and says how it is closed. Nil is memory.
 	Backend func() (pubsub.Backend, func() error, error)
 }
@@ -102,12 +104,15 @@ func (b Bus[T]) Contender() Contender[T] {
 		if err != nil {
 			return nil, err
 		}
-		return &busSystem[T]{
+		s := &busSystem[T]{
 			Bus:          b,
 			bus:          pubsub.New(backend, b.Codec, b.Options...),
 			closeBackend: closeBackend,
-			topics:       f.TopicNames(),
-		}, nil
+		}
+		for _, name := range f.TopicNames() {
+			s.topics = append(s.topics, s.bus.Topic(name))
+		}
+		return s, nil
 	}}
 }
 
@@ -115,12 +120,12 @@ type busSystem[T any] struct {
 	Bus[T]
 	bus          pubsub.Bus[T]
 	closeBackend func() error
-	topics       []string
+	topics       []*pubsub.Topic[T]
 	readers      sync.WaitGroup
 }
 
 func (b *busSystem[T]) Subscribe(topic int, s *Sink[T]) error {
-	sub, err := b.bus.Subscribe(context.Background(), b.topics[topic], pubsub.Overflow(b.Policy))
+	sub, err := b.topics[topic].Subscribe(context.Background(), pubsub.Overflow(b.Policy))
 	if err != nil {
 		return err
 	}
@@ -129,7 +134,17 @@ func (b *busSystem[T]) Subscribe(topic int, s *Sink[T]) error {
 }
 
 func (b *busSystem[T]) Publish(topic int, v T) error {
-	return b.bus.Publish(context.Background(), b.topics[topic], v)
+	if b.ByName {
+		return b.bus.Publish(context.Background(), b.topics[topic].Name(), v)
+	}
+	return b.topics[topic].Publish(context.Background(), v)
+}
+
+func (b *busSystem[T]) BatchSize() int { return b.Batch }
+
+func (b *busSystem[T]) PublishAll(topic int, vs []T) error {
+	_, err := b.topics[topic].PublishAll(context.Background(), vs)
+	return err
 }
 
 func (b *busSystem[T]) Close() error {

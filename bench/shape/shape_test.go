@@ -47,10 +47,13 @@ func TestHonestContendersPass(t *testing.T) {
 	const messages = 3000
 	for name, c := range map[string]Contender[[]byte]{
 		"channels": Channels[[]byte]("chan", 4),
+		"bare":     BareChannels[[]byte]("bare", 4),
 		"All":      bus(pubsub.Block, All[[]byte]),
 		"Next":     bus(pubsub.Block, Next[[]byte]),
 		"C":        bus(pubsub.Block, C[[]byte]),
 		"Events":   bus(pubsub.Block, Events[[]byte]),
+		"by name":  Bus[[]byte]{Codec: codec.Bytes(), Read: All[[]byte], Policy: pubsub.Block, ByName: true}.Contender(),
+		"batches":  Bus[[]byte]{Codec: codec.Bytes(), Read: All[[]byte], Policy: pubsub.Block, Batch: 60}.Contender(),
 	} {
 		t.Run(name, func(t *testing.T) {
 			res, err := run(c, Fleet{Publishers: 3, Topics: 2, Subscribers: 5}, messages, (*Run[[]byte]).Flood)

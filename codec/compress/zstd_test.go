@@ -201,7 +201,7 @@ func TestGoValuesPass(t *testing.T) {
 	v := new(int)
 	p, err := c.Encode(v)
 	require.NoError(t, err)
-	require.Equal(t, pubsub.Payload{Format: pubsub.GoValue, Value: v}, p)
+	require.Equal(t, pubsub.ValuePayload(v), p)
 	back, err := c.Decode(p)
 	require.NoError(t, err)
 	require.Same(t, v, back)

@@ -72,7 +72,7 @@ func (c *codec[M]) Decode(p pubsub.Payload) (M, error) {
 		return zero, fmt.Errorf("%s: %w: use a generated message type", c.name, errors.ErrUnsupported)
 	}
 	if p.Format == pubsub.GoValue { // it has no bytes, which would pass for an empty message
-		return zero, fmt.Errorf("%s: the payload is a Go value (%T); subscribe with codec.Value of the publisher's type", c.name, p.Value)
+		return zero, fmt.Errorf("%s: the payload is a Go value (%T); subscribe with codec.Value of the publisher's type", c.name, p.Value())
 	}
 	m := reflect.New(c.pointee).Interface().(M)
 	if err := c.unmarshal(p.Data, m); err != nil {

@@ -152,7 +152,7 @@ func unmakeable[M proto.Message](t *testing.T, c pubsub.Codec[M], v M) {
 // A Go value has no bytes. It must not pass for an empty message.
 func TestGoValuesAreNoMessages(t *testing.T) {
 	both(t, func(t *testing.T, c pubsub.Codec[*wrapperspb.BytesValue], _ pubsub.Format) {
-		m, err := c.Decode(pubsub.Payload{Format: pubsub.GoValue, Value: 7})
+		m, err := c.Decode(pubsub.ValuePayload(7))
 		require.ErrorContains(t, err, "the payload is a Go value (int); subscribe with codec.Value")
 		require.Nil(t, m)
 	})

@@ -143,8 +143,7 @@ func (h *Hole) join(older *Hole) {
 	if h.Cause != older.Cause {
 		h.Cause = 0
 	}
-	h.After = older.After
-	h.Lost += older.Lost
+	h.After = older.After // how many are lost follows from the totals
 	h.Exact = h.Exact && older.Exact
 	h.Joined = true
 }

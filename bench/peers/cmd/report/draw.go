@@ -68,6 +68,9 @@ func (r *report) drawFanOut(file string) error {
 	p.X.Tick.Marker = ticks([]float64{1, 10, 100, 1000}, func(v float64) string { return strconv.Itoa(int(v)) })
 	var lines []line
 	for _, c := range r.Peers.in("FanOut/subs=1") {
+		if strings.HasSuffix(c, "-bare") {
+			continue // the table has it
+		}
 		l := line{contender: c}
 		for _, n := range []float64{1, 10, 100, 1000} {
 			l.add(n, r.Peers.median(fmt.Sprintf("FanOut/subs=%.0f/%s", n, c), "ns/delivery"))

@@ -45,6 +45,14 @@ func TestDuration(t *testing.T) {
 	}
 }
 
+func TestLabel(t *testing.T) {
+	for contender, want := range map[string]string{
+		"chan64": "raw channels of 64", "chan256-bare": "raw channels of 256, of the value alone", "C": "`C()`", "moby": "moby",
+	} {
+		require.Equal(t, want, label(contender))
+	}
+}
+
 func TestLabelsKeepApart(t *testing.T) {
 	ys := []float64{1, 1.1, 1.2, 5, 9.9, 10}
 	apart(ys, 1, 0, 10)

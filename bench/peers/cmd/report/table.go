@@ -164,13 +164,16 @@ func (t *table) ahead(group, mine, unit string) []string {
 }
 
 // ours are the contenders that are this library.
-var ours = map[string]string{"All": "`All()`", "Next": "`Next()`", "C": "`C()`", "Events": "`Events()`"}
+var ours = map[string]string{"All": "`All()`", "All-64": "`All()`, `PublishAll` of 64", "Next": "`Next()`", "C": "`C()`", "Events": "`Events()`"}
 
 func label(contender string) string {
 	if l, ok := ours[contender]; ok {
 		return l
 	}
 	if size, ok := strings.CutPrefix(contender, "chan"); ok {
+		if bare, ok := strings.CutSuffix(size, "-bare"); ok {
+			return "raw channels of " + bare + ", of the value alone"
+		}
 		return "raw channels of " + size
 	}
 	if contender == "sdk" {

@@ -1,0 +1,126 @@
+package pubsub
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/topicbus/pubsub/internal/ring"
+)
+
+// These tests hold the parts of the package in the states in between that once
+// went wrong.
+
+// quiet is a Backend whose streams deliver nothing.
+type quiet struct{}
+
+func (quiet) Publish(context.Context, string, Payload) error { return nil }
+
+func (quiet) Subscribe(ctx context.Context, _ string, _ Start) (Stream, error) {
+	return quietStream{ctx}, nil
+}
+
+type quietStream struct{ ctx context.Context }
+
+func (quietStream) Start() Position { return Position{} }
+
+func (s quietStream) Receive(func(context.Context, Frame) error) error {
+	<-s.ctx.Done()
+	return nil
+}
+
+type failing struct{ err error }
+
+func (failing) Publish(context.Context, string, Payload) error { return nil }
+
+func (f failing) Subscribe(context.Context, string, Start) (Stream, error) { return nil, f.err }
+
+type numbers struct{}
+
+func (numbers) Encode(int) (Payload, error) { return Payload{}, nil }
+func (numbers) Decode(Payload) (int, error) { return 0, nil }
+
+// A reader that saw the end before it could see whose it was had All yield the
+// error of an end that the application asked for.
+func TestAllJustEndsWithTheContext(t *testing.T) {
+	b := New(quiet{}, numbers{}).(*bus[int])
+	defer b.Close()
+	ctx, cancel := context.WithCancel(context.Background())
+	s, err := b.Subscribe(ctx, "t")
+	require.NoError(t, err)
+	b.mu.Lock() // the end cannot complete
+	cancel()
+	for _, err := range s.All() {
+		b.mu.Unlock()
+		t.Fatalf("All yielded %v", err)
+	}
+	b.mu.Unlock()
+	require.ErrorIs(t, s.Err(), context.Canceled)
+}
+
+// A stream that could not be opened, or had ended, lingered all the same, and
+// its log with it.
+func TestWhatIsOverDoesNotLinger(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		broken := errors.New("broken")
+		b := New(failing{broken}, numbers{}, WithLinger(time.Hour)).(*bus[int])
+		s := newSubscription[int]("t", subscribeConfig{})
+		require.NoError(t, b.attach(s))
+		<-s.stream.opened
+		s.kill(nil)
+		require.Nil(t, s.stream.linger)
+		require.NoError(t, b.Close())
+		require.Empty(t, b.listed)
+		require.Empty(t, b.streams)
+	})
+}
+
+// One who joined in the middle of a change of state was told of it twice.
+func TestJoinWhileTheStateChanges(t *testing.T) {
+	b := New(quiet{}, numbers{})
+	defer b.Close()
+	first, err := b.Subscribe(t.Context(), "t")
+	require.NoError(t, err)
+	down := &StateChange{State: Reconnecting, Attempt: 1}
+	first.stream.stats.changed(*down)
+	s, err := b.Subscribe(t.Context(), "t")
+	require.NoError(t, err)
+	first.stream.log.Note(ring.Note{Kind: ring.Down, Info: down})
+	require.NoError(t, first.stream.deliver(t.Context(), Frame{Kind: KindMessage}))
+	for _, want := range []Kind{KindState, KindMessage} {
+		e, err := s.Next(t.Context())
+		require.NoError(t, err)
+		require.Equal(t, want, e.Kind)
+	}
+}
+
+// A reader that was about to take a message when its subscription ended, and
+// then could not decode it, made the sum of the bus wrap.
+func TestTakeBehindTheEnd(t *testing.T) {
+	b := New(quiet{}, unreadable{})
+	defer b.Close()
+	s, err := b.Subscribe(t.Context(), "t")
+	require.NoError(t, err)
+	require.NoError(t, s.stream.deliver(t.Context(), Frame{Kind: KindMessage}))
+	v := new(ring.View[any, side])
+	_, end := s.cursor.Look(v)
+	require.Equal(t, ring.NotEnded, end)
+	i, ok := s.cursor.At(v)
+	require.True(t, ok)
+	require.NoError(t, s.Close())
+	require.False(t, s.cursor.Take(i), "as a reader does that has not seen the end yet")
+	s.cursor.Release(v)
+	require.Zero(t, s.Stats().Delivered)
+	require.EqualValues(t, 1, s.Stats().Dropped)
+	require.Zero(t, b.Stats().Delivered)
+	require.EqualValues(t, 1, b.Stats().Dropped)
+}
+
+type unreadable struct{}
+
+func (unreadable) Encode(any) (Payload, error) { return Payload{}, nil }
+func (unreadable) Decode(Payload) (any, error) { return nil, errors.New("unreadable") }
