@@ -22,7 +22,7 @@ import (
 func TestConformance(t *testing.T) {
 	const history, maxPayload = 200, 64 << 10
 	// What the server counts besides a payload's bytes.
-	header := len("NATS/1.0\r\nNats-Expected-Stream: pubsub_\r\nContent-Type: application/octet-stream\r\n\r\n") + 32
+	header := len("NATS/1.0\r\nNats-Expected-Stream: pubsub_\r\n\r\n") + 32
 	pubsubtest.Run(t, pubsubtest.Harness{New: func(t testing.TB) pubsubtest.Target {
 		w := newWorld(t, natstest.WithMaxPayload(maxPayload))
 		limit := nats.WithMaxMessages(history)

@@ -138,3 +138,29 @@ func TestPermanent(t *testing.T) {
 		assert.False(t, permanent(err), "%v", err)
 	}
 }
+
+// TestAcknowledgements: the quick way and the other agree.
+func TestAcknowledgements(t *testing.T) {
+	for text, want := range map[string]uint64{
+		`{"stream":"S", "seq":1}`:                      1,
+		`{"stream":"S", "seq":18446744073709551}`:      18446744073709551,
+		`{"stream":"S", "seq":18446744073709551615}`:   18446744073709551615,
+		`{"stream":"S","seq":7}`:                       7,
+		`{"stream":"S", "seq":7, "duplicate": true}`:   7,
+		`{"stream":"S", "domain":"d", "seq":7}`:        7,
+		`{"stream":"SS", "seq":7}`:                     0,
+		`{"stream":"", "seq":7}`:                       0,
+		`{"stream":"S", "seq":0}`:                      0,
+		`{"stream":"S", "seq":}`:                       0,
+		`{"stream":"S", "seq":-1}`:                     0,
+		`{"stream":"S"}`:                               0,
+		`{"stream":"S", "seq":7`:                       0,
+		`{"error":{"code":503,"err_code":10077}}`:      0,
+		`{"error":{"code":503},"stream":"S", "seq":7}`: 0,
+		``: 0,
+	} {
+		n, err := acknowledged(&natsgo.Msg{Data: []byte(text)}, "S")
+		assert.Equal(t, want, n, text)
+		assert.Equal(t, want == 0, err != nil, text)
+	}
+}

@@ -1,6 +1,7 @@
 package nats
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -18,7 +19,6 @@ import (
 const (
 	headerContentType = "Content-Type"
 	contentText       = "text/plain; charset=utf-8"
-	contentBinary     = "application/octet-stream"
 )
 
 // publisher publishes to one topic.
@@ -36,13 +36,11 @@ func (b *Backend) publisher(topic string) (*publisher, error) {
 	if err != nil {
 		return nil, pubsub.WithOutcome(err, pubsub.NotAccepted)
 	}
-	header := func(content string) natsgo.Header {
-		return natsgo.Header{
-			jetstream.ExpectedStreamHeader: {n.stream},
-			headerContentType:              {content},
-		}
-	}
-	return &publisher{b: b, n: n, text: header(contentText), binary: header(contentBinary)}, nil
+	return &publisher{
+		b: b, n: n,
+		text:   natsgo.Header{jetstream.ExpectedStreamHeader: {n.stream}, headerContentType: {contentText}},
+		binary: natsgo.Header{jetstream.ExpectedStreamHeader: {n.stream}}, // bytes are what no content type stands for
+	}, nil
 }
 
 // message returns p as a message of the topic.
@@ -136,6 +134,9 @@ type acknowledgement struct {
 
 // acknowledged returns the number of a message that the server has stored.
 func acknowledged(answer *natsgo.Msg, stream string) (uint64, error) {
+	if number, ok := plainly(answer.Data, stream); ok {
+		return number, nil
+	}
 	if len(answer.Data) == 0 && answer.Header.Get("Status") == "503" {
 		return 0, natsgo.ErrNoResponders
 	}
@@ -150,6 +151,27 @@ func acknowledged(answer *natsgo.Msg, stream string) (uint64, error) {
 		return 0, fmt.Errorf("%w: %q", jetstream.ErrInvalidJSAck, clip(answer.Data))
 	}
 	return a.Sequence, nil
+}
+
+// plainly reads an acknowledgement as the server writes it when there is nothing
+// to say but the number: {"stream":"name", "seq":42}. Decoding it as JSON takes a
+// tenth of the time of a message in a batch.
+func plainly(data []byte, stream string) (number uint64, ok bool) {
+	rest, ok := bytes.CutPrefix(data, []byte(`{"stream":"`))
+	if !ok || len(rest) < len(stream) || string(rest[:len(stream)]) != stream {
+		return 0, false
+	}
+	rest, ok = bytes.CutPrefix(rest[len(stream):], []byte(`", "seq":`))
+	if !ok || len(rest) < 2 || len(rest) > 20 || rest[len(rest)-1] != '}' {
+		return 0, false
+	}
+	for _, c := range rest[:len(rest)-1] {
+		if c < '0' || c > '9' {
+			return 0, false
+		}
+		number = 10*number + uint64(c-'0')
+	}
+	return number, number > 0
 }
 
 func clip(b []byte) []byte { return b[:min(len(b), 100)] }
