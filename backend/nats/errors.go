@@ -78,7 +78,7 @@ var clientErrors = []struct {
 	{natsgo.ErrAuthExpired, meaning{pubsub.ErrUnauthenticated, pubsub.OutcomeUnknown}},
 	{natsgo.ErrAuthRevoked, meaning{pubsub.ErrUnauthenticated, pubsub.OutcomeUnknown}},
 	{natsgo.ErrAccountAuthExpired, meaning{pubsub.ErrUnauthenticated, pubsub.OutcomeUnknown}},
-	{natsgo.ErrPermissionViolation, meaning{pubsub.ErrPermissionDenied, pubsub.NotAccepted}},
+	{natsgo.ErrPermissionViolation, meaning{pubsub.ErrPermissionDenied, pubsub.OutcomeUnknown}},
 	{natsgo.ErrMaxPayload, meaning{pubsub.ErrPayloadTooLarge, pubsub.NotAccepted}},
 	{natsgo.ErrBadSubject, meaning{pubsub.ErrInvalidTopic, pubsub.NotAccepted}},
 	{natsgo.ErrHeadersNotSupported, meaning{pubsub.ErrInvalidArgument, pubsub.NotAccepted}},
@@ -134,7 +134,7 @@ func translate(user, call context.Context, err error) error {
 		return &serviceError{sentinel: user.Err(), cause: err}
 	case call.Err() != nil && context.Cause(call) != call.Err():
 		err = context.Cause(call) // ours
-		if errors.Is(err, natsgo.ErrPermissionViolation) {
+		if deniedPublish(err) {
 			return pubsub.WithOutcome(err, pubsub.NotAccepted)
 		}
 		return err
@@ -143,6 +143,13 @@ func translate(user, call context.Context, err error) error {
 	}
 	m := meaningOf(err)
 	return pubsub.WithOutcome(&serviceError{sentinel: m.sentinel, cause: err}, m.outcome)
+}
+
+// deniedPublish reports whether err says that the client may not publish to a
+// subject. That it may not listen for answers tells nothing of what it
+// published.
+func deniedPublish(err error) bool {
+	return errors.Is(err, natsgo.ErrPermissionViolation) && strings.Contains(err.Error(), "Violation for Publish")
 }
 
 // translated reports whether err has been given its meaning.

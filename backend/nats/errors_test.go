@@ -61,7 +61,7 @@ func TestClientErrors(t *testing.T) {
 		{natsgo.ErrAuthExpired, pubsub.ErrUnauthenticated, pubsub.OutcomeUnknown},
 		{natsgo.ErrAuthRevoked, pubsub.ErrUnauthenticated, pubsub.OutcomeUnknown},
 		{natsgo.ErrAccountAuthExpired, pubsub.ErrUnauthenticated, pubsub.OutcomeUnknown},
-		{natsgo.ErrPermissionViolation, pubsub.ErrPermissionDenied, pubsub.NotAccepted},
+		{natsgo.ErrPermissionViolation, pubsub.ErrPermissionDenied, pubsub.OutcomeUnknown},
 		{natsgo.ErrMaxPayload, pubsub.ErrPayloadTooLarge, pubsub.NotAccepted},
 		{natsgo.ErrBadSubject, pubsub.ErrInvalidTopic, pubsub.NotAccepted},
 		{natsgo.ErrHeadersNotSupported, pubsub.ErrInvalidArgument, pubsub.NotAccepted},
@@ -121,7 +121,9 @@ func TestTranslateContexts(t *testing.T) {
 	assert.ErrorIs(t, err, pubsub.ErrUnavailable)
 	assert.ErrorIs(t, err, natsgo.ErrStaleConnection)
 	assert.Equal(t, "unavailable: the connection broke: stale connection", err.Error())
-	denied := &serviceError{sentinel: pubsub.ErrPermissionDenied, cause: natsgo.ErrPermissionViolation}
+	deaf := &serviceError{sentinel: pubsub.ErrPermissionDenied, cause: fmt.Errorf("%w: Permissions Violation for Subscription to \"_INBOX\"", natsgo.ErrPermissionViolation)}
+	assert.Equal(t, pubsub.OutcomeUnknown, pubsub.OutcomeOf(translate(live, over(deaf), context.Canceled)))
+	denied := &serviceError{sentinel: pubsub.ErrPermissionDenied, cause: fmt.Errorf("%w: Permissions Violation for Publish to \"a\"", natsgo.ErrPermissionViolation)}
 	err = translate(live, over(denied), context.Canceled)
 	assert.Equal(t, pubsub.NotAccepted, pubsub.OutcomeOf(err))
 	assert.ErrorIs(t, err, pubsub.ErrPermissionDenied)

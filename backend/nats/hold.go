@@ -13,16 +13,14 @@ type hold struct {
 	free  sync.Cond // of taken
 	taken bool
 	over  bool
+	down  bool   // the stream broke: what comes, and when, nobody knows
 	at    uint64 // delivered or reported lost up to this number
 	known uint64 // accepted up to this number, as far as is known
-	resets,
-	told int // resets so far, and how many of them were reported
 	marks []mark
 }
 
 // mark is a Flush that waits for what was accepted before it.
 type mark struct {
-	resets int // before it
 	behind uint64
 	done   func()
 }
@@ -40,12 +38,23 @@ func (h *hold) learn(number uint64) {
 	h.known = max(h.known, number)
 }
 
-// reset takes note that the numbers are other ones now. A report of it follows.
+// reset takes note that the numbers are other ones now.
 func (h *hold) reset(at, known uint64) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.at, h.known = at, max(at, known)
-	h.resets++
+}
+
+// broken takes note that the stream broke, or that it is back. While it is
+// broken nobody waits for what it holds, so that a Drain ends promptly.
+func (h *hold) broken(down bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.down = down
+	if down && !h.taken {
+		h.taken = true
+		h.settle()
+	}
 }
 
 // take waits for the turn. give must follow.
@@ -58,14 +67,11 @@ func (h *hold) take() {
 	h.taken = true
 }
 
-// give ends a turn by which the stream came to at, or told of a reset.
-func (h *hold) give(at uint64, reset bool) {
+// give ends a turn by which the stream came to at.
+func (h *hold) give(at uint64) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.at = at
-	if reset {
-		h.told++
-	}
 	h.settle()
 }
 
@@ -73,7 +79,7 @@ func (h *hold) give(at uint64, reset bool) {
 func (h *hold) settle() {
 	for i := 0; i < len(h.marks); {
 		m := h.marks[i]
-		if h.told <= m.resets && (h.resets > m.resets || h.at < m.behind) {
+		if !h.down && h.at < m.behind {
 			i++
 			continue
 		}
@@ -100,7 +106,7 @@ func (h *hold) flush(done func()) {
 	if h.over {
 		return
 	}
-	h.marks = append(h.marks, mark{h.resets, h.known, done})
+	h.marks = append(h.marks, mark{h.known, done})
 	if !h.taken {
 		h.taken = true
 		h.settle()
@@ -115,7 +121,7 @@ func (h *hold) held() uint64 {
 
 // Flush implements pubsub.Flusher. Known to be accepted is what this Backend
 // published, what the server said when it last sent something, and what it had
-// when the stream was opened.
+// when the stream was opened. While the stream is broken nothing is waited for.
 func (s *stream) Flush(done func()) { s.hold.flush(done) }
 
 // Held implements pubsub.Holder.

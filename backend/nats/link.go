@@ -375,7 +375,8 @@ func (l *link) close() {
 
 // call runs f, a request or several, with a ctx that ends with the caller's,
 // after the timeout (0: none), with the connection, and when the server refuses
-// a subject that w names. It gives f's error its meaning.
+// a subject that w names, unless w says what to do then. It gives f's error its
+// meaning.
 func (l *link) call(ctx context.Context, timeout time.Duration, w watcher, f func(context.Context, *line) error) error {
 	if err := l.enter(); err != nil {
 		return pubsub.WithOutcome(err, pubsub.NotAccepted)
@@ -394,7 +395,9 @@ func (l *link) call(ctx context.Context, timeout time.Duration, w watcher, f fun
 	call, end := context.WithCancelCause(bounded)
 	defer end(nil)
 	defer context.AfterFunc(line.ctx, func() { end(context.Cause(line.ctx)) })()
-	w.refused = func(err error) { end(err) }
+	if w.refused == nil {
+		w.refused = end
+	}
 	defer l.watch(&w)()
 	return translate(ctx, call, f(call, line))
 }

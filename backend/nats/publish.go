@@ -202,8 +202,11 @@ func (t *publisher) sendAll(ctx context.Context, ps []pubsub.Payload) (accepted 
 	if len(ps) == 0 {
 		return 0, false, nil
 	}
-	b := batch{t: t, ps: ps, stop: len(ps), failed: len(ps), results: make([]result, len(ps))}
-	err = t.b.link.call(ctx, 0, watcher{subject: t.n.subject}, b.run)
+	b := batch{
+		t: t, ps: ps, stop: len(ps), failed: len(ps), results: make([]result, len(ps)),
+		denials: make(chan error, len(ps)),
+	}
+	err = t.b.link.call(ctx, 0, watcher{subject: t.n.subject, refused: b.deny}, b.run)
 	t.b.readers.accepted(t.n.stream, b.last)
 	if err == nil {
 		return len(ps), false, nil
@@ -239,6 +242,19 @@ type batch struct {
 	bytes    int    // sent and not answered
 	failed   int    // the first that failed so far, ...
 	err      error  // ... and why
+
+	// denials has an error for each message whose subject the server did not
+	// permit. Which message, it does not tell.
+	denials chan error
+	denied  int
+}
+
+// deny is told of a denial, or that no answers can come.
+func (b *batch) deny(err error) {
+	select {
+	case b.denials <- err:
+	default: // others publish to the subject too
+	}
 }
 
 func (b *batch) run(ctx context.Context, l *line) error {
@@ -252,10 +268,10 @@ func (b *batch) run(ctx context.Context, l *line) error {
 	timeout := time.NewTimer(b.t.b.options.publishTimeout)
 	defer timeout.Stop()
 	for {
-		for b.sent < b.stop && b.sent-b.answered < cap(answers) && (b.bytes < windowBytes || b.sent == b.answered) {
+		for b.sent < b.stop && b.sent-b.answered-b.denied < cap(answers) && (b.bytes < windowBytes || b.sent == b.answered) {
 			b.send(l, inbox)
 		}
-		if b.answered == b.sent {
+		if b.answered+b.denied == b.sent {
 			return b.err
 		}
 		select {
@@ -268,6 +284,13 @@ func (b *batch) run(ctx context.Context, l *line) error {
 		select {
 		case m := <-answers:
 			b.answer(m, inbox)
+		case err := <-b.denials:
+			if !deniedPublish(err) {
+				return err
+			}
+			b.denied++
+			b.stop = b.sent
+			b.err = pubsub.WithOutcome(err, pubsub.NotAccepted)
 		case <-timeout.C:
 			return errTimeout
 		case <-ctx.Done():
@@ -313,7 +336,7 @@ func (b *batch) answer(m *natsgo.Msg, inbox string) {
 // fail notes that a message failed. No more are sent.
 func (b *batch) fail(i int, err error) {
 	b.stop = b.sent
-	if i < b.failed {
+	if i < b.failed && b.denied == 0 {
 		b.failed, b.err = i, err
 	}
 }

@@ -250,7 +250,7 @@ func (s *stream) emit(f pubsub.Frame, at uint64) {
 	s.hold.take()
 	_ = s.deliver(s.ctx, f)
 	s.at = at
-	s.hold.give(at, f.Discontinuity != nil && f.Discontinuity.Cause == pubsub.CauseReset)
+	s.hold.give(at)
 }
 
 // reconnect opens a new session after one that was up for a while broke
@@ -262,6 +262,7 @@ func (s *stream) reconnect(err error, up time.Duration) error {
 		s.backOff.Reset()
 		s.orphans = s.orphans[len(s.orphans)-1:] // but for the one that broke
 	}
+	s.hold.broken(true)
 	for attempt := 1; !permanent(err); attempt++ {
 		back := s.b.link.returned() // before looking whether there is a connection
 		s.state(pubsub.StateChange{State: pubsub.Reconnecting, Err: err, Attempt: attempt, Downtime: time.Since(broke)})
@@ -278,6 +279,7 @@ func (s *stream) reconnect(err error, up time.Duration) error {
 		})
 		if err == nil {
 			s.session = session
+			s.hold.broken(false)
 			s.state(pubsub.StateChange{State: pubsub.Resumed, Downtime: time.Since(broke)})
 			return nil
 		}
