@@ -108,8 +108,10 @@ func (f *faults) lose(topic string, n int) {
 func (f *faults) reset(topic string) {
 	ctx, s := background(f.t), f.stream(topic)
 	require.NoError(f.t, f.admin.DeleteStream(ctx, s.CachedInfo().Config.Name))
-	_, err := f.admin.CreateStream(ctx, s.CachedInfo().Config)
-	require.NoError(f.t, err)
+	require.NoError(f.t, settled(func() error {
+		_, err := f.admin.CreateStream(ctx, s.CachedInfo().Config)
+		return err
+	}))
 }
 
 // endStreams breaks the streams that are open, and refuses to open them again.

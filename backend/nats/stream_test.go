@@ -95,7 +95,9 @@ func TestStreamMadeAgainWhileSubscribing(t *testing.T) {
 			w.relay.Intercept(func(subject string) *natstest.Answer {
 				if strings.Contains(subject, at) && seen.Add(1) == int32(nth) {
 					assert.NoError(t, w.admin.DeleteStream(context.Background(), name))
-					assert.NoError(t, past.Publish(context.Background(), topic, pubsub.Payload{Data: []byte("new")}))
+					assert.NoError(t, settled(func() error {
+						return past.Publish(context.Background(), topic, pubsub.Payload{Data: []byte("new")})
+					}))
 				}
 				return nil
 			})
@@ -130,7 +132,9 @@ func TestStreamMadeAgainWhileReopening(t *testing.T) {
 			w.relay.Intercept(func(subject string) *natstest.Answer {
 				if strings.Contains(subject, at) && strings.Contains(subject, name) && seen.Add(1) == int32(nth) {
 					assert.NoError(t, w.admin.DeleteStream(context.Background(), name))
-					assert.NoError(t, past.Publish(context.Background(), topic, pubsub.Payload{Data: []byte("new")}))
+					assert.NoError(t, settled(func() error {
+						return past.Publish(context.Background(), topic, pubsub.Payload{Data: []byte("new")})
+					}))
 				}
 				return nil
 			})

@@ -2,12 +2,14 @@ package nats_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go/jetstream"
 	"github.com/stretchr/testify/require"
 
 	"github.com/topicbus/pubsub"
@@ -212,7 +214,9 @@ func script(frames []pubsub.Frame) string {
 func publish(t testing.TB, b pubsub.Backend, topic string, texts ...string) {
 	t.Helper()
 	for _, text := range texts {
-		require.NoError(t, b.Publish(background(t), topic, pubsub.Payload{Format: pubsub.Text, Data: []byte(text)}))
+		require.NoError(t, settled(func() error {
+			return b.Publish(background(t), topic, pubsub.Payload{Format: pubsub.Text, Data: []byte(text)})
+		}))
 	}
 }
 
@@ -222,4 +226,16 @@ func publishAll(t testing.TB, b pubsub.TopicBackend, topic string, ps []pubsub.P
 	n, err := b.Topic(b.(pubsub.Backend), topic).(pubsub.BatchPublisher).PublishBatch(background(t), ps)
 	require.NoError(t, err)
 	require.Equal(t, len(ps), n)
+}
+
+// settled calls f again while the server, which has just deleted a stream,
+// cannot make it again because its files are not gone yet.
+func settled(f func() error) (err error) {
+	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
+		var api *jetstream.APIError
+		if err = f(); !errors.As(err, &api) || api.ErrorCode != 10049 {
+			return err
+		}
+	}
+	return err
 }

@@ -14,6 +14,7 @@ import (
 	natsgo "github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/topicbus/pubsub"
 	"github.com/topicbus/pubsub/backend/nats"
 	"github.com/topicbus/pubsub/backend/nats/natstest"
 )
@@ -170,6 +171,10 @@ func (t *topic) create() {
 	ctx, cancel := context.WithCancel(t.run.ctx)
 	defer cancel()
 	s, err := b.Subscribe(ctx, t.name, start)
+	for errors.Is(err, pubsub.ErrUnavailable) && t.run.ctx.Err() == nil {
+		time.Sleep(10 * time.Millisecond) // a deleted stream's files are not gone yet
+		s, err = b.Subscribe(ctx, t.name, start)
+	}
 	t.run.check(err)
 	cancel()
 	t.run.check(s.Receive(ignore))
