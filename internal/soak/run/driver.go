@@ -23,8 +23,8 @@ const nodes = 5
 // ripe is how long the last message of a topic may take to reach everybody.
 const ripe = 90 * time.Second
 
-// remembered is how many publishes of a topic are remembered for the rounds that
-// follow, more than an engine keeps messages.
+// remembered is how many messages of a topic are remembered for the rounds that
+// follow, more than an engine keeps.
 const remembered = 1000
 
 // driver runs the rounds of one engine.
@@ -311,7 +311,7 @@ func (d *driver) record(st *roundState, text string) {
 	switch {
 	case f[0] == "S":
 		st.began[f[1]] = true
-	case f[0] == "P":
+	case f[0] == "P" && f[4] != "no": // which nobody receives
 		d.past[f[1]] = append(d.past[f[1]], text)
 	}
 }
