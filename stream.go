@@ -214,7 +214,7 @@ func (st *stream[T]) connected(upstream Stream, attempt int, down time.Duration)
 	} else {
 		st.log.Filled() // or nobody can tell
 	}
-	if attempt > 1 && st.from == (Start{}) {
+	if attempt > 1 && st.from.After.IsZero() {
 		st.lose(&Discontinuity{Topic: st.name, Cause: CauseReconnect})
 	}
 	if attempt > 1 {

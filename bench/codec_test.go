@@ -37,6 +37,8 @@ func BenchmarkCodec(b *testing.B) {
 	for _, n := range []int{1, 100} {
 		codecRow(b, n, "Bytes", codec.Bytes(), shape.Bytes(1, 128))
 		codecRow(b, n, "String", codec.String(), strings128())
+		codecRow(b, n, "Value/pointer", codec.Value[*order](), orders)
+		codecRow(b, n, "Value/struct", codec.Value[quote](), quotes)
 		codecRow(b, n, "JSON/plain", codec.JSON[quote](), quotes)
 		codecRow(b, n, "JSON/pointers", codec.JSON[*order](), orders)
 		codecRow(b, n, "JSON/pointers-shared", codec.JSON[*order](), orders, pubsub.WithSharedDecode())

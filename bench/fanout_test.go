@@ -19,6 +19,18 @@ func BenchmarkFanOut(b *testing.B) {
 	}
 }
 
+// PublishAll of 64 messages at once.
+func BenchmarkBatch(b *testing.B) {
+	load := shape.Bytes(1, 128)
+	for _, n := range []int{1, 10, 100} {
+		for _, c := range (contenders{chan256, busAll, busAll64}) {
+			b.Run(fmt.Sprintf("subs=%d/%s", n, c.Name), func(b *testing.B) {
+				shape.Flood(b, c, load, shape.Fleet{Subscribers: n})
+			})
+		}
+	}
+}
+
 // The size of a message, which nobody should have to copy.
 func BenchmarkPayload(b *testing.B) {
 	for _, size := range []int{64, 1 << 10, 64 << 10} {

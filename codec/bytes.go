@@ -32,7 +32,7 @@ func (bytesCodec) Decode(p pubsub.Payload) ([]byte, error) {
 	return clip(p.Data), nil
 }
 
-// SharesPayload reports that a decoded value is the payload itself.
+// SharesPayload implements [pubsub.PayloadSharer].
 func (bytesCodec) SharesPayload() bool { return true }
 
 // clip hides b's spare capacity. Without it, two holders of the same slice

@@ -45,9 +45,9 @@ func (c clone[T]) Decode(p pubsub.Payload) (T, error) {
 	return c.inner.Decode(p)
 }
 
-// SharesPayload reports what c's own says, for Decode is c's.
+// SharesPayload implements [pubsub.PayloadSharer]: Decode is c's, so c knows.
 func (c clone[T]) SharesPayload() bool {
-	s, ok := c.inner.(interface{ SharesPayload() bool })
+	s, ok := c.inner.(pubsub.PayloadSharer)
 	return ok && s.SharesPayload()
 }
 

@@ -50,6 +50,8 @@ type level int
 func (l level) MarshalText() ([]byte, error)  { return fmt.Append(nil, max(l, 0)), nil }
 func (l *level) UnmarshalText(b []byte) error { _, err := fmt.Sscan(string(b), (*int)(l)); return err }
 
+type Base struct{ Deep string }
+
 // What is not UTF-8 would arrive as another string.
 func TestJSONRefusesStringsThatAreNotUTF8(t *testing.T) {
 	type inner struct{ Name string }
@@ -65,6 +67,7 @@ func TestJSONRefusesStringsThatAreNotUTF8(t *testing.T) {
 		Left   string `json:"-"`
 		hidden string
 		inner
+		*Base
 	}
 	for path, v := range map[string]outer{
 		".Items[1].Name: invalid payload: a string ": {Items: []inner{{}, {notUTF8}}},
@@ -80,6 +83,7 @@ func TestJSONRefusesStringsThatAreNotUTF8(t *testing.T) {
 		".Quoted: invalid payload: a string ":        {Quoted: notUTF8},
 		".Named: invalid payload: a string ":         {Named: notUTF8},
 		".inner.Name: invalid payload: a string ":    {inner: inner{notUTF8}},
+		".Base.Deep: invalid payload: a string ":     {Base: &Base{notUTF8}},
 	} {
 		_, err := codec.JSON[outer]().Encode(v)
 		require.ErrorIs(t, err, pubsub.ErrInvalidPayload, path)

@@ -153,7 +153,7 @@ func TestJSONSharesNoMemory(t *testing.T) {
 }
 
 func ExampleUseNumber() {
-	const id = 1<<53 + 1 // the first integer that float64 does not have
+	const id int64 = 1<<53 + 1 // the first integer that float64 does not have
 	plain, numbers := codec.JSON[map[string]any](), codec.JSON[map[string]any](codec.UseNumber())
 	p, err := plain.Encode(map[string]any{"id": id})
 	if err != nil {

@@ -59,6 +59,7 @@ func (p jsonPart) with(t reflect.Type) jsonPart {
 
 // jsonType is what matters of a type.
 type jsonType struct {
+	jsonPart
 	// err says why values of the type do not come back.
 	err error
 	// look: every value has to be looked at, because an interface or a map whose
@@ -66,6 +67,15 @@ type jsonType struct {
 	look bool
 	// text: strings are in it, or what marshals itself to text.
 	text bool
+	// fields are those of a struct that are written.
+	fields []jsonStructField
+}
+
+type jsonStructField struct {
+	index    int
+	name     string // in Go
+	embedded bool   // its fields stand in its place
+	t        *jsonType
 }
 
 // root returns what matters of T. It is always called with the same.
@@ -83,9 +93,18 @@ func (ts *jsonTypes) of(p jsonPart) *jsonType {
 		return found.(*jsonType)
 	}
 	s := jsonScan{seen: make(map[jsonPart]bool)}
-	s.found.err = s.visit(p)
-	ts.all.Store(p, &s.found)
-	return &s.found
+	err := s.visit(p)
+	found := &jsonType{jsonPart: p, err: err, look: s.look, text: s.text}
+	if p.Kind() == reflect.Struct {
+		for i := range p.NumField() {
+			f := p.Field(i)
+			if name, ok := jsonField(f); ok {
+				found.fields = append(found.fields, jsonStructField{i, f.Name, name == "", ts.of(p.with(f.Type))})
+			}
+		}
+	}
+	ts.all.Store(p, found)
+	return found
 }
 
 // marshalsItself reports whether encoding/json leaves values to their methods.
@@ -124,8 +143,8 @@ func jsonField(f reflect.StructField) (name string, ok bool) {
 
 // jsonScan goes through all that a type is made of.
 type jsonScan struct {
-	seen  map[jsonPart]bool
-	found jsonType
+	seen       map[jsonPart]bool
+	look, text bool // as in jsonType
 }
 
 // visit returns why values of p do not come back.
@@ -135,19 +154,19 @@ func (s *jsonScan) visit(p jsonPart) error {
 	}
 	s.seen[p] = true
 	if p.Kind() == reflect.Interface {
-		s.found.look, s.found.text = true, true
+		s.look, s.text = true, true
 		if p.NumMethod() > 0 && !p.inAny {
 			return neverBack("an interface other than any (%v) cannot be decoded", p.Type)
 		}
 		return nil
 	}
 	if p.marshalsItself() {
-		s.found.text = true
+		s.text = true
 		return nil
 	}
 	switch p.Kind() {
 	case reflect.String:
-		s.found.text = true
+		s.text = true
 	case reflect.Func, reflect.Chan, reflect.Complex64, reflect.Complex128, reflect.UnsafePointer:
 		if p.inAny {
 			return nil // encoding/json has decided, by the value
@@ -169,7 +188,7 @@ func (s *jsonScan) visit(p jsonPart) error {
 }
 
 func (s *jsonScan) visitKey(k jsonPart) error {
-	s.found.text = true
+	s.text = true
 	if !marshalsKey(k.Type) {
 		switch k.Kind() {
 		case reflect.String,
@@ -179,7 +198,7 @@ func (s *jsonScan) visitKey(k jsonPart) error {
 		}
 		return neverBack("a map key of type %v cannot be written", k.Type)
 	}
-	s.found.look = true // two keys may marshal to one text
+	s.look = true // two keys may marshal to one text
 	if !k.inAny && !reflect.PointerTo(k.Type).Implements(textUnmarshaler) {
 		return neverBack("a map key of type %v has MarshalText and no UnmarshalText, so it cannot be decoded", k.Type)
 	}

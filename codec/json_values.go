@@ -27,57 +27,56 @@ func (w jsonWalk) all(target any, byAddress bool) error {
 		return w.any(target)
 	}
 	v := reflect.ValueOf(target).Elem()
-	return w.value(v, jsonPart{v.Type(), true, true})
+	return w.value(v, w.types.of(jsonPart{v.Type(), true, true}))
+}
+
+// skips reports that there is nothing to find in any value of t.
+func (w jsonWalk) skips(t *jsonType) bool {
+	return t.err == nil && !t.look && !(w.strings && t.text)
 }
 
 // value looks at v, and at what is in it as far as there is something to find.
-func (w jsonWalk) value(v reflect.Value, p jsonPart) error {
-	t := w.types.of(p)
-	if t.err != nil {
-		return t.err
-	}
+func (w jsonWalk) value(v reflect.Value, t *jsonType) error {
 	switch {
-	case !t.look && !(w.strings && t.text):
+	case t.err != nil:
+		return t.err
+	case w.skips(t):
 		return nil
-	case p.Kind() == reflect.Interface:
+	case t.Kind() == reflect.Interface:
 		return w.any(v.Interface())
-	case p.marshalsItself() && v.CanInterface():
-		return w.marshaled(v, p)
+	case t.marshalsItself() && v.CanInterface():
+		return w.marshaled(v, t.jsonPart)
 	}
-	switch p.Kind() {
+	switch t.Kind() {
 	case reflect.String:
 		return w.text(v.String())
 	case reflect.Pointer:
 		if !v.IsNil() {
-			return w.value(v.Elem(), p.elem())
+			return w.value(v.Elem(), w.types.of(t.elem()))
 		}
 	case reflect.Slice, reflect.Array:
+		elem := w.types.of(t.elem())
 		for i := range v.Len() {
-			if err := w.value(v.Index(i), p.elem()); err != nil {
+			if err := w.value(v.Index(i), elem); err != nil {
 				return at("["+strconv.Itoa(i)+"]", err)
 			}
 		}
 	case reflect.Map:
-		return w.mapValue(v, p)
+		return w.mapValue(v, t.jsonPart)
 	case reflect.Struct:
-		return w.structValue(v, p)
+		return w.structValue(v, t)
 	}
 	return nil
 }
 
-func (w jsonWalk) structValue(v reflect.Value, p jsonPart) error {
-	for i := range p.NumField() {
-		f := p.Field(i)
-		name, ok := jsonField(f)
-		if !ok {
-			continue
-		}
+func (w jsonWalk) structValue(v reflect.Value, t *jsonType) error {
+	for _, f := range t.fields {
 		look := w.value
-		if name == "" {
+		if f.embedded {
 			look = w.embedded
 		}
-		if err := look(v.Field(i), p.with(f.Type)); err != nil {
-			return at("."+f.Name, err)
+		if err := look(v.Field(f.index), f.t); err != nil {
+			return at("."+f.name, err)
 		}
 	}
 	return nil
@@ -85,18 +84,21 @@ func (w jsonWalk) structValue(v reflect.Value, p jsonPart) error {
 
 // embedded looks at the fields of an embedded struct. If it has none that are
 // written, that is no fault of the outer one.
-func (w jsonWalk) embedded(v reflect.Value, p jsonPart) error {
-	if p.Kind() == reflect.Pointer {
+func (w jsonWalk) embedded(v reflect.Value, t *jsonType) error {
+	if t.Kind() == reflect.Pointer {
 		if v.IsNil() {
 			return nil
 		}
-		v, p = v.Elem(), p.elem()
+		v, t = v.Elem(), w.types.of(t.elem())
 	}
-	return w.structValue(v, p)
+	return w.structValue(v, t)
 }
 
 func (w jsonWalk) mapValue(m reflect.Value, p jsonPart) error {
-	marshals := marshalsKey(p.Key())
+	marshals, elem := marshalsKey(p.Key()), w.types.of(p.elem())
+	if !marshals && !w.strings && w.skips(elem) {
+		return nil
+	}
 	var written map[string]bool
 	if marshals {
 		written = make(map[string]bool, m.Len())
@@ -117,7 +119,7 @@ func (w jsonWalk) mapValue(m reflect.Value, p jsonPart) error {
 				return err
 			}
 		}
-		if err := w.value(i.Value(), p.elem()); err != nil {
+		if err := w.value(i.Value(), elem); err != nil {
 			key, _ := keyText(i.Key())
 			return at("["+strconv.Quote(key)+"]", err)
 		}
@@ -174,7 +176,7 @@ func (w jsonWalk) any(x any) error {
 		}
 		return nil
 	default:
-		return w.value(reflect.ValueOf(x), jsonPart{reflect.TypeOf(x), false, true})
+		return w.value(reflect.ValueOf(x), w.types.of(jsonPart{reflect.TypeOf(x), false, true}))
 	}
 }
 

@@ -47,7 +47,7 @@ func (valueCodec[T]) Decode(p pubsub.Payload) (T, error) {
 	return zero, notValue[T](p)
 }
 
-// SharesPayload reports that a decoded value is the payload itself.
+// SharesPayload implements [pubsub.PayloadSharer].
 func (valueCodec[T]) SharesPayload() bool { return true }
 
 // interfaceCodec is for all T that are interfaces. The box keeps T: without
@@ -71,7 +71,7 @@ func (interfaceCodec[T]) Decode(p pubsub.Payload) (T, error) {
 	return zero, notValue[T](p)
 }
 
-// SharesPayload reports that a decoded value is the payload itself.
+// SharesPayload implements [pubsub.PayloadSharer].
 func (interfaceCodec[T]) SharesPayload() bool { return true }
 
 // notValue says why p is no T.

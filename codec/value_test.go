@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"html/template"
 	"io"
+	"runtime"
 	"testing"
 	texttemplate "text/template"
 	"time"
@@ -72,6 +73,32 @@ func TestValueKeepsIdentity(t *testing.T) {
 	require.Zero(t, handOn(t, 0))
 	require.Nil(t, handOn[[]byte](t, nil))
 	require.Equal(t, time.UTC, handOn(t, time.UTC))
+}
+
+// A payload alone keeps what it carries.
+func TestValueOutlivesGarbageCollection(t *testing.T) {
+	type large [1 << 10]int
+	pointers, values := codec.Value[*large](), codec.Value[large]()
+	var ps, vs []pubsub.Payload
+	for i := range 100 {
+		p, err := pointers.Encode(&large{i, i})
+		require.NoError(t, err)
+		v, err := values.Encode(large{i, i})
+		require.NoError(t, err)
+		ps, vs = append(ps, p), append(vs, v)
+	}
+	for range 3 {
+		runtime.GC()
+		_ = make([]large, 100) // where they would have been
+	}
+	for i := range ps {
+		p, err := pointers.Decode(ps[i])
+		require.NoError(t, err)
+		v, err := values.Decode(vs[i])
+		require.NoError(t, err)
+		require.Equal(t, large{i, i}, *p)
+		require.Equal(t, large{i, i}, v)
+	}
 }
 
 func TestValueKeepsInterfaces(t *testing.T) {
@@ -159,7 +186,7 @@ func noValue[T any](t *testing.T, name string, c pubsub.Codec[T]) {
 
 func TestSharesPayload(t *testing.T) {
 	shares := func(c any) bool {
-		s, ok := c.(interface{ SharesPayload() bool })
+		s, ok := c.(pubsub.PayloadSharer)
 		return ok && s.SharesPayload()
 	}
 	require.True(t, shares(codec.Bytes()))

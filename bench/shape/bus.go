@@ -17,6 +17,8 @@ type Bus[T any] struct {
 	Read    Form[T]
 	Policy  pubsub.OverflowPolicy // Block, if it is not to lose anything
 	Options []pubsub.Option
+	ByName  bool // publish by the topic's name, not through a handle
+	Batch   int  // publish so many at once, if it is more than 1
 	// Backend opens a backend and says how it is closed. Nil is memory.
 	Backend func() (pubsub.Backend, func() error, error)
 }
@@ -132,7 +134,17 @@ func (b *busSystem[T]) Subscribe(topic int, s *Sink[T]) error {
 }
 
 func (b *busSystem[T]) Publish(topic int, v T) error {
+	if b.ByName {
+		return b.bus.Publish(context.Background(), b.topics[topic].Name(), v)
+	}
 	return b.topics[topic].Publish(context.Background(), v)
+}
+
+func (b *busSystem[T]) BatchSize() int { return b.Batch }
+
+func (b *busSystem[T]) PublishAll(topic int, vs []T) error {
+	_, err := b.topics[topic].PublishAll(context.Background(), vs)
+	return err
 }
 
 func (b *busSystem[T]) Close() error {

@@ -156,6 +156,9 @@ func (r *Run[T]) publishAll() error {
 }
 
 func (r *Run[T]) publish(publisher int) error {
+	if b, ok := r.system.(Batcher[T]); ok && b.BatchSize() > 1 {
+		return r.publishBatches(publisher, b)
+	}
 	first := publisher * r.fleet.Topics / r.fleet.Publishers
 	messages := r.load.messages[publisher]
 	for i := range r.each {
@@ -169,6 +172,23 @@ func (r *Run[T]) publish(publisher int) error {
 				return fmt.Errorf("publish: %w", err)
 			}
 		}
+	}
+	return nil
+}
+
+// publishBatches is publish for batches.
+func (r *Run[T]) publishBatches(publisher int, b Batcher[T]) error {
+	first := publisher * r.fleet.Topics / r.fleet.Publishers
+	messages := r.load.messages[publisher]
+	for i := uint64(0); i < r.each; {
+		vs := messages[i%window:]
+		vs = vs[:min(uint64(len(vs)), uint64(b.BatchSize()), r.each-i)]
+		for k := range r.fleet.Topics {
+			if err := b.PublishAll((first+k)%r.fleet.Topics, vs); err != nil {
+				return fmt.Errorf("publish: %w", err)
+			}
+		}
+		i += uint64(len(vs))
 	}
 	return nil
 }

@@ -32,6 +32,13 @@ type System[T any] interface {
 	Close() error
 }
 
+// Batcher is a [System] that can publish many messages at once. [Flood] does so
+// if BatchSize is more than 1.
+type Batcher[T any] interface {
+	BatchSize() int
+	PublishAll(topic int, vs []T) error
+}
+
 // Fleet is how many take part. Zeroes count as one, except for Subscribers.
 type Fleet struct {
 	Publishers  int // each publishes to every topic; at most maxPublishers

@@ -52,6 +52,8 @@ func TestHonestContendersPass(t *testing.T) {
 		"Next":     bus(pubsub.Block, Next[[]byte]),
 		"C":        bus(pubsub.Block, C[[]byte]),
 		"Events":   bus(pubsub.Block, Events[[]byte]),
+		"by name":  Bus[[]byte]{Codec: codec.Bytes(), Read: All[[]byte], Policy: pubsub.Block, ByName: true}.Contender(),
+		"batches":  Bus[[]byte]{Codec: codec.Bytes(), Read: All[[]byte], Policy: pubsub.Block, Batch: 60}.Contender(),
 	} {
 		t.Run(name, func(t *testing.T) {
 			res, err := run(c, Fleet{Publishers: 3, Topics: 2, Subscribers: 5}, messages, (*Run[[]byte]).Flood)

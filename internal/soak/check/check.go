@@ -359,18 +359,18 @@ func (c *Checker) checkEnd(s *subscription) {
 		c.violated(s, "end", "the last message did not come, nor was it reported lost: %s", s.err)
 	case "failed":
 		c.violated(s, "end", "ended by itself: %s", s.err)
-	case "drained":
-		if s.err == "" && s.has(Direct) {
-			c.checkDrained(s)
+	case "drained", "closed", "ctx":
+		if s.has(Direct) {
+			c.checkAccepted(s)
 		}
 	}
 }
 
-// checkDrained looks whether everything is accounted for that was accepted
-// before the Drain: received, lost or dropped. Who was told of a loss without a
+// checkAccepted looks whether everything is accounted for that was accepted
+// before the application ended the subscription: received, lost or dropped. Who was told of a loss without a
 // count may miss anything, and so may who never was connected (see Eventually):
 // such a subscription neither knows where it begins nor hears anything.
-func (c *Checker) checkDrained(s *subscription) {
+func (c *Checker) checkAccepted(s *subscription) {
 	if s.after == (position{}) && len(s.steps) == 0 {
 		return
 	}
@@ -393,7 +393,7 @@ func (c *Checker) checkDrained(s *subscription) {
 	}
 	dropped, _ := strconv.ParseUint(s.dropped, 10, 64)
 	if missing > lost+dropped {
-		c.violated(s, "end", "%d messages were accepted before Drain and not received, such as %v; %d were reported lost, %d dropped", missing, example, lost, dropped)
+		c.violated(s, "end", "%d messages were accepted before the end and not received, such as %v; %d were reported lost, %d dropped", missing, example, lost, dropped)
 	}
 }
 

@@ -43,6 +43,7 @@ func TestWhatIsKept(t *testing.T) {
 		"joined late":             "S s t all - 350 -\nM s p 4 1/4 14\nM s fin 1 1/5 15\nE s fin 600 2 0 - \"\"",
 		"a channel, gap early":    "S s t c 1/0 50 resumed\nG s backend 2 true 1/1 1/4\nM s p 1 1/1 11\nM s p 4 1/4 14\nM s fin 1 1/5 15\nE s fin 600 9 9 - \"\"",
 		"closed":                  "M s p 1 1/1 11\nE s closed 150 1 0 3 \"\"",
+		"closed, some dropped":    "S s t next - 50 direct\nM s p 1 1/1 11\nE s closed 350 1 0 2 \"\"",
 		"drained, a loss counted": "S s t next - 50 direct\nM s p 1 1/1 11\nG s backend 2 true 1/1 1/4\nE s drained 350 1 2 0 \"\"\n",
 		"unknown, and late":       "P t q 1 unknown 1 1 2\nP t q 2 ok 2 3 4\nM s q 2 1/1 2\nM s q 1 1/2 1\nE s closed 150 2 0 - \"\"",
 		"killed":                  "M s p 1 1/1 11\nE s killed 150 0 0 - \"\"",
@@ -85,7 +86,8 @@ func TestWhatIsViolated(t *testing.T) {
 		{"end: s (all of t): read to the end without the last message", "M s p 1 1/1 11\nE s fin 600 1 0 - \"\""},
 		{"end: s (all of t): the last message did not come", "M s p 1 1/1 11\nE s stuck 600 1 0 - \"\""},
 		{"end: s (all of t): ended by itself: not found", "M s p 1 1/1 11\nE s failed 600 1 0 - \"not found\""},
-		{"end: s (next of t): 2 messages were accepted before Drain and not received", "S s t next - 50 direct\nM s p 1 1/1 11\nE s drained 350 1 0 - \"\""},
+		{"end: s (next of t): 2 messages were accepted before the end and not received", "S s t next - 50 direct\nM s p 1 1/1 11\nE s drained 350 1 0 - \"\""},
+		{"end: s (next of t): 2 messages were accepted before the end and not received, such as p#", "S s t next - 50 direct\nM s p 1 1/1 11\nE s ctx 350 1 0 1 \"\""},
 		{"counters: s (all of t): 2 delivered, 1 received", "M s p 1 1/1 11\nE s closed 600 2 0 - \"\""},
 		{"counters: s (all of t): 2 counted as lost, 0 reported", "M s p 1 1/1 11\nE s closed 600 1 2 - \"\""},
 	} {

@@ -11,11 +11,11 @@
 //	G sub cause lost exact after resume         it was told of missing messages
 //	E sub how time delivered lost dropped err   it ended
 //
-// Publishers number their messages from 1, and do not publish one twice. An
-// sum is a checksum of the content. An outcome is "ok", "no" (not accepted) or "unknown". Times are in nanoseconds of
-// one clock. Positions are "page/sequence", or "-" for none; within a page the
-// service numbers its messages without a hole. The lines of one subscription are
-// in the order in which things happened to it.
+// Publishers number their messages from 1, and do not publish one twice. A sum is
+// a checksum of the content. An outcome is "ok", "no" (not accepted) or "unknown".
+// Times are in nanoseconds of one clock. Positions are "page/sequence", or "-" for
+// none. Within a page the service numbers its messages without a hole. The lines
+// of one subscription are in the order in which things happened to it.
 //
 // A subscription begins behind the position after, "-" if it is not known. Of an
 // end, delivered, lost and dropped (thrown away unread) are what the library's own
@@ -33,7 +33,7 @@
 //   - start: what was published after Subscribe returned, or stands behind the
 //     position that a subscription resumes after, is received or reported lost;
 //   - end: who reads to the end of a round receives its last message. What was
-//     accepted before a Drain that ended without an error is received,
-//     reported lost or counted as dropped, if nothing was between publisher and subscriber;
+//     accepted before Close, Drain or the end of ctx is received, reported lost
+//     or counted as dropped, if nothing stands between publisher and subscriber;
 //   - counters: what the library counts is what happened.
 package check
