@@ -311,6 +311,7 @@ func TestGoexitOfTheStreamEndsIt(t *testing.T) {
 			defer bus.Close()
 			s := subscribe(t, bus, "t")
 			backend.stream(0).frames <- msg(1)
+			require.Equal(t, []string{"lost 1 decode exact"}, next(t, s, 1))
 			_, err := s.Next(t.Context())
 			require.ErrorContains(t, err, "ended the goroutine")
 			require.Zero(t, bus.Stats().Streams)

@@ -133,12 +133,20 @@ func (b *bus[T]) Pipe(ctx context.Context, topic string, in <-chan T) error {
 }
 
 func encodePanicked(p any) error {
+	if p == nil { // runtime.Goexit
+		return WithOutcome(fmt.Errorf("%w: %w", ErrCodec, errExited), NotAccepted)
+	}
 	return WithOutcome(fmt.Errorf("%w: Encode panicked: %v", ErrCodec, p), NotAccepted)
 }
 
 func notEncoded(err error) error { return WithOutcome(codecError("encode", err), NotAccepted) }
 
-func decodePanicked(p any) error { return fmt.Errorf("%w: Decode panicked: %v", ErrCodec, p) }
+func decodePanicked(p any) error {
+	if p == nil { // runtime.Goexit
+		return fmt.Errorf("%w: %w", ErrCodec, errExited)
+	}
+	return fmt.Errorf("%w: Decode panicked: %v", ErrCodec, p)
+}
 
 func codecError(op string, err error) error {
 	if errors.Is(err, ErrCodec) {

@@ -87,8 +87,8 @@ func (l *Log[V, S]) JoinNearest(c *Cursor[V, S], p Place) {
 	defer l.mu.Unlock()
 	head := l.head.Load()
 	i, next, held := l.locate(p)
-	if p == l.begin && !p.IsZero() && l.oldest(head) == 0 {
-		i, held = 0, true // the log has all that follows it
+	if p == l.begin && !p.IsZero() && l.oldest(head) == 0 && (next.IsZero() && head == 0 || next.Page == p.Page && next.Sequence == p.Sequence+1) {
+		i, held = 0, true // nothing is missing behind it
 	}
 	if held && l.lower(i, head) {
 		c.read = l.notes.before(i)
