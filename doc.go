@@ -73,9 +73,9 @@
 //   - [Subscription.Close], the end of Subscribe's ctx and Bus.Close end at once.
 //     What is queued is dropped.
 //   - [Subscription.Drain] takes nothing new and waits until what is queued has
-//     been read. When it returns nil, loops of Messages and All, and callers of
-//     Next, are done with the last message; C and Events may still hold what fits
-//     into their channels.
+//     been read. When it returns nil, loops of Messages and All are done with the
+//     last message. So are callers of Next who come back within five seconds. C
+//     and Events may still hold what fits into their channels.
 //   - Bus.Drain refuses new publishes, drains all subscriptions side by side, and
 //     closes the bus.
 //   - When the ctx of a Drain ends first, what is left is dropped. The error has
