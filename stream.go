@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"math/rand/v2"
 	"runtime"
 	"sync/atomic"
@@ -24,6 +25,7 @@ type stream[T any] struct {
 	block   bool        // a full log makes the stream wait
 	private bool        // nobody else may join
 	ended   atomic.Bool // Receive has returned
+	stray   atomic.Bool // nobody waits for Receive any more, and the log says so
 	log     ring.Log[T, side]
 
 	name   string
@@ -41,8 +43,9 @@ type stream[T any] struct {
 	stuck  stuck // the writer's
 
 	// Guarded by bus.mu.
-	openErr     error // the last attempt to open it failed; nil once one succeeded
-	finished    bool  // the goroutine is done
+	openErr     error     // the last attempt to open it failed; nil once one succeeded
+	finished    bool      // the goroutine is done
+	waitUntil   time.Time // for the goroutine to end
 	subscribers int
 	dropped     uint64 // by ends of its subscriptions
 	linger      *time.Timer
@@ -120,6 +123,32 @@ func (s *Subscription[T]) join(st *stream[T]) bool {
 	return true
 }
 
+// atHand returns a subscription in place of s, if the buffer of an open stream
+// holds more of what s asks for than the stream that was opened for s began with.
+// That is so with a backend that keeps no messages.
+func (b *bus[T]) atHand(s *Subscription[T]) *Subscription[T] {
+	n, own := s.cfg.from.Last, s.stream
+	if s.cfg.from.Oldest {
+		n = math.MaxUint64
+	}
+	if n == 0 || s.cfg.private || own.upstream.Load() == nil || own.start.IsZero() {
+		return nil
+	}
+	other := newSubscription[T](s.name, s.cfg)
+	other.caller = s.caller
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, st := range b.streams[streamKey{s.name, own.block}] {
+		if st != own && st.openErr == nil && st.log.JoinAtHand(other.cursor, n, ring.Place(own.start)) {
+			other.stream = st
+			st.subscribers++
+			st.stopLinger()
+			return other
+		}
+	}
+	return nil
+}
+
 // enter makes s the first reader of st.
 func (s *Subscription[T]) enter(st *stream[T]) {
 	s.stream = st
@@ -145,6 +174,9 @@ func (b *bus[T]) open(key streamKey, cfg subscribeConfig) *stream[T] {
 		st.from = Start{} // others would get what was before their time
 	}
 	st.log.Init(b.cfg.buffer, key.block)
+	if b.cfg.bufferBytes > 0 {
+		st.log.Bound(b.cfg.bufferBytes)
+	}
 	st.ctx, st.cancel = context.WithCancel(context.Background())
 	b.listed[st] = struct{}{}
 	if !st.private {
@@ -346,28 +378,40 @@ func (st *stream[T]) stopLinger() {
 	}
 }
 
-// detach takes s, which leaves so many messages behind, out of its stream's
-// books, and ends the stream with its last subscription.
-func (b *bus[T]) detach(s *Subscription[T]) (dropped uint64) {
+// detach takes s out of its stream's books, and ends the stream with its last
+// subscription.
+func (b *bus[T]) detach(s *Subscription[T]) {
 	st := s.stream
+	held := b.heldBack(s)
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	dropped = s.settle() // in one step with what follows, or a counter of Stats would dip
-	st.dropped += dropped
+	s.settle(held) // in one step with what follows, or a counter of Stats would dip
 	st.subscribers--
 	switch {
 	case st.subscribers > 0:
 	case st.finished:
 		b.unlist(st)
-	case st.private, st.ended.Load(), st.from != Start{}, st.openErr != nil, b.cfg.linger == 0, b.closed.Load():
+	case !st.lingers():
 		b.unshare(st)
-		st.cancel()
+		st.end()
 	default:
 		var timer *time.Timer
 		timer = time.AfterFunc(b.cfg.linger, func() { b.expire(st, &timer) })
 		st.linger = timer
 	}
-	return dropped
+}
+
+// lingers reports whether st stays open without subscriptions. bus.mu is held.
+func (st *stream[T]) lingers() bool {
+	return !st.private && !st.ended.Load() && st.from == Start{} && st.openErr == nil && st.bus.cfg.linger > 0 && !st.bus.closed.Load()
+}
+
+// end has the stream end. bus.mu is held.
+func (st *stream[T]) end() {
+	if st.waitUntil.IsZero() {
+		st.waitUntil = time.Now().Add(patience)
+	}
+	st.cancel()
 }
 
 // expire ends a stream that nobody joined while it lingered. A timer that fired
@@ -377,7 +421,7 @@ func (b *bus[T]) expire(st *stream[T], timer **time.Timer) {
 	defer b.mu.Unlock()
 	if st.linger == *timer {
 		b.unshare(st)
-		st.cancel()
+		st.end()
 	}
 }
 
@@ -385,35 +429,76 @@ func (b *bus[T]) expire(st *stream[T], timer **time.Timer) {
 // it was told to.
 const patience = 5 * time.Second
 
-// awaitEnd waits for the stream's goroutine, if the stream is ending.
+// awaitEnd waits for the stream's goroutine, if the stream was told to end. It
+// gives up some time after that, whoever waits.
 func (st *stream[T]) awaitEnd() {
-	if st.ctx.Err() == nil {
-		return
+	if st.ended.Load() {
+		<-st.done // at once
 	}
 	select {
 	case <-st.done:
 		return
 	default:
 	}
-	timer := time.NewTimer(patience)
+	st.bus.mu.Lock()
+	until := st.waitUntil
+	st.bus.mu.Unlock()
+	if until.IsZero() {
+		return
+	}
+	timer := time.NewTimer(time.Until(until))
 	defer timer.Stop()
 	select {
 	case <-st.done:
 	case <-timer.C:
-		st.bus.log().LogAttrs(context.Background(), slog.LevelError,
-			"pubsub: the backend has not ended a stream though its ctx ended; not waiting for it any more",
-			slog.String("topic", st.name), slog.Duration("waited", patience))
+		if !st.stray.Swap(true) {
+			st.bus.log().LogAttrs(context.Background(), slog.LevelError,
+				"pubsub: the backend has not ended a stream though its ctx ended; not waiting for it any more",
+				slog.String("topic", st.name), slog.Duration("waited", patience))
+		}
 	}
 }
 
-// held is how many messages the backend holds back for the stream.
-func (st *stream[T]) held() uint64 {
+// holder is the upstream stream, if that can tell what it holds back.
+func (st *stream[T]) holder() Holder {
 	if up := st.upstream.Load(); up != nil {
-		if h, ok := (*up).(Holder); ok {
-			return h.Held()
-		}
+		h, _ := (*up).(Holder)
+		return h
 	}
-	return 0
+	return nil
+}
+
+// heldBack is how many messages the backend holds back that s, which was
+// stopped, would have got. If s is the last to read its stream, that is ended:
+// then they can be counted when nothing moves any more.
+func (b *bus[T]) heldBack(s *Subscription[T]) uint64 {
+	st := s.stream
+	h := st.holder()
+	if h == nil || h.Held() == 0 || s.cursor.Limited() { // so they came too late
+		return 0
+	}
+	b.mu.Lock()
+	if st.subscribers == 1 && !st.lingers() {
+		b.unshare(st)
+		st.end()
+	}
+	b.mu.Unlock()
+	st.awaitEnd()
+	var last struct {
+		log  ring.Mark
+		held uint64
+	}
+	for range 8 { // until the two belong together
+		now := last
+		now.log, now.held = st.log.Mark(), h.Held()
+		if now == last {
+			break
+		}
+		last = now
+		runtime.Gosched()
+	}
+	s.cursor.LimitTo(last.log)
+	return last.held - min(last.held, s.cursor.Ahead())
 }
 
 // flush calls done behind everything that was accepted so far, as far as the
@@ -495,6 +580,9 @@ func (st *stream[T]) message(ctx context.Context, f *Frame) (err error) {
 	}
 	e.At = ring.Place(f.Position)
 	st.log.Append(f.More)
+	if st.log.Bounded() {
+		st.log.Weigh(len(f.Payload.Data))
+	}
 	if slot == ring.SegmentSize-1 {
 		st.watch()
 	}

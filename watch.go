@@ -143,7 +143,8 @@ func (l *lossLog) drop(n uint64) uint64 {
 }
 
 // logDropped tells of messages that an end threw away which nobody asked for.
-func (s *Subscription[T]) logDropped(dropped uint64, err error) {
+func (s *Subscription[T]) logDropped(err error) {
+	dropped := s.dropped()
 	if dropped == 0 {
 		return
 	}

@@ -49,6 +49,7 @@ type Cursor[V, S any] struct {
 	lastAt    uint64
 	start     uint64 // next when it joined, plus the messages that were jumped over since
 	maxLag    uint64
+	leaving   bool // what is left is looked at, though c is stopped
 	left      bool
 }
 
@@ -130,7 +131,7 @@ func (c *Cursor[V, S]) Look(v *View[V, S]) (*Note, End) {
 func (c *Cursor[V, S]) look(v *View[V, S]) (*Note, End) {
 	l := c.log
 	for {
-		if c.stopped.Load() {
+		if c.stopped.Load() && !c.leaving {
 			return nil, Stopped
 		}
 		if len(c.pending) > 0 {
@@ -486,10 +487,16 @@ func (c *Cursor[V, S]) Leave() (taken, dropped uint64) {
 	l := c.log
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if c.limitEnd == Overflowed { // not asked for: what came since was for c, too
+		c.limit, c.limitRead = noLimit, mark{seq: noLimit}
+	}
+	if !c.skip.IsZero() {
+		dropped = c.leaveUnseen()
+	}
 	l.mu.Lock()
 	i := c.next.Swap(noLimit) // nobody takes any more
 	if end := min(l.head.Load(), c.limit); i < end {
-		dropped = end - i
+		dropped += end - i
 	}
 	taken = i - c.start
 	if newest := min(l.notes.newest.lost, c.limitLost()); newest > c.read.lost {
@@ -499,6 +506,9 @@ func (c *Cursor[V, S]) Leave() (taken, dropped uint64) {
 		dropped += n.Hole.Lost
 	}
 	l.leave(c)
+	if l.budget != nil {
+		l.trim()
+	}
 	l.mu.Unlock()
 	c.pending = nil
 	c.start, c.left = taken, true
@@ -506,6 +516,81 @@ func (c *Cursor[V, S]) Leave() (taken, dropped uint64) {
 		l.makeRoom()
 	}
 	return taken, dropped
+}
+
+// leaveUnseen goes through what is left as a reader does, since some of it was
+// seen before c joined. It returns how many messages were not. c.mu is held.
+func (c *Cursor[V, S]) leaveUnseen() (dropped uint64) {
+	var v View[V, S]
+	c.leaving = true
+	for !c.skip.IsZero() {
+		n, _ := c.look(&v)
+		switch {
+		case n != nil && n.Kind == Gap:
+			dropped += n.Hole.Lost
+		case n == nil && v.Empty():
+			return dropped
+		case n == nil:
+			if c.next.CompareAndSwap(v.from, v.to) {
+				dropped += v.to - v.from
+				c.start += v.to - v.from
+			}
+			c.unpin(&v)
+		}
+	}
+	return dropped
+}
+
+// Ahead is how many of the messages that the log has not got yet were seen
+// before c joined.
+func (c *Cursor[V, S]) Ahead() uint64 {
+	l := c.log
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	newest, ok := l.newest(l.head.Load())
+	if !ok {
+		newest = l.begin
+	}
+	for _, n := range l.notes.list {
+		if p := n.Hole.Resume.Before(); n.Kind == Gap && newest.less(p) {
+			newest = p
+		}
+	}
+	if newest.Page != c.skip.Page || !newest.less(c.skip) {
+		return 0
+	}
+	return c.skip.Sequence - newest.Sequence
+}
+
+// Mark is how far a log was.
+type Mark struct {
+	head  uint64
+	notes mark
+}
+
+// Mark returns how far the log is.
+func (l *Log[V, S]) Mark() Mark {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return Mark{l.head.Load(), l.notes.newest}
+}
+
+// LimitTo has Leave count what is left up to m, unless Limit was called.
+func (c *Cursor[V, S]) LimitTo(m Mark) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.limit == noLimit || c.limitEnd == Overflowed {
+		c.limit, c.limitRead, c.limitEnd = m.head, m.notes, Stopped
+	}
+}
+
+// Limited reports whether Limit was called.
+func (c *Cursor[V, S]) Limited() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.limitEnd == Drained
 }
 
 func (c *Cursor[V, S]) limitLost() uint64 {

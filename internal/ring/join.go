@@ -122,6 +122,21 @@ func (l *Log[V, S]) JoinNewest(c *Cursor[V, S], n uint64) bool {
 	return true
 }
 
+// JoinAtHand has c begin with the newest messages that the log holds, at most n,
+// if there are any and the first of them stands at p or before it. Otherwise it
+// reports false.
+func (l *Log[V, S]) JoinAtHand(c *Cursor[V, S], n uint64, p Place) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	head := l.head.Load()
+	i := head - min(n, head-l.oldest(head))
+	if first, ok := l.place(i); i == head || !ok || first.IsZero() || p.less(first) || !l.lower(i, head) {
+		return false
+	}
+	l.enterAt(c, i)
+	return true
+}
+
 // JoinOldest has c begin with the oldest message that the log holds. With whole
 // it must be the first it ever had, or JoinOldest reports false.
 func (l *Log[V, S]) JoinOldest(c *Cursor[V, S], whole bool) bool {
