@@ -185,6 +185,9 @@ func (t *Topic[T]) join(ctx context.Context, opts []SubscribeOption, caller uint
 		s.discard()
 		return nil, err
 	}
+	if s.cursor.Skips() {
+		s.stream.flush(func() { s.stream.log.Reached(s.cursor) })
+	}
 	if better := t.bus.atHand(s); better != nil {
 		s.discard()
 		s = better

@@ -174,6 +174,9 @@ func (b *bus[T]) open(key streamKey, cfg subscribeConfig) *stream[T] {
 		st.from = Start{} // others would get what was before their time
 	}
 	st.log.Init(b.cfg.buffer, key.block)
+	if begin := st.from.After; !begin.IsZero() {
+		st.log.Fill(ring.Place(begin)) // now, for those who come before it is open
+	}
 	if b.cfg.bufferBytes > 0 {
 		st.log.Bound(b.cfg.bufferBytes)
 	}
@@ -236,11 +239,10 @@ func (st *stream[T]) subscribe() (Stream, error) {
 func (st *stream[T]) connected(upstream Stream, attempt int, down time.Duration) {
 	st.start = upstream.Start()
 	st.upstream.Store(&upstream)
-	if begin := st.from.After; !begin.IsZero() {
-		st.log.Fill(ring.Place(begin))
-	} else {
+	if st.from.After.IsZero() {
 		st.log.Fill(ring.Place(st.start))
 	}
+	st.log.Open()
 	if f, ok := upstream.(Flusher); ok && st.from != (Start{}) {
 		f.Flush(st.log.Filled)
 	} else {

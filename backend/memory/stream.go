@@ -110,15 +110,18 @@ func (s *stream) drain() {
 	s.enter(draining)
 	batch := s.batch
 	s.topic.mu.Unlock()
+	more := false // promised
 	for i := range batch {
-		if s.ctx.Err() != nil {
+		ended := s.ctx.Err() != nil
+		if ended && !more {
 			break
 		}
 		if batch[i].mark != nil {
 			batch[i].mark()
 		} else {
 			f := batch[i].frame
-			f.More = i+1 < len(batch) && f.Kind == pubsub.KindMessage && batch[i+1].frame.Kind == pubsub.KindMessage
+			more = !ended && i+1 < len(batch) && f.Kind == pubsub.KindMessage && batch[i+1].frame.Kind == pubsub.KindMessage
+			f.More = more
 			_ = s.deliver(s.ctx, f) // refused: the taker marked the place
 		}
 		s.done.Add(1)

@@ -29,6 +29,7 @@ type Cursor[V, S any] struct {
 
 	skipTo atomic.Uint64 // ... up to this index
 	skip0  Place         // skip, as it was when c joined
+	early  bool          // that was before Log.Open
 
 	first Place // that it began behind
 	whole bool  // it began with the first message
@@ -212,6 +213,9 @@ func (c *Cursor[V, S]) passSeen(v *View[V, S], i, to uint64) bool {
 	if c.next.CompareAndSwap(i, n) {
 		c.start += n - i
 		c.passed(v.seg, n)
+		if w := c.wanted.Load(); i < w && w <= n {
+			c.log.makeRoom()
+		}
 	}
 	v.drop()
 	return true
@@ -294,7 +298,8 @@ func (c *Cursor[V, S]) overflow(i uint64) {
 	head := l.head.Load()
 	end := min(head, c.limit)
 	to := min(l.oldest(head), end)
-	if c.fails {
+	seen := !c.skip.IsZero() && c.seenBefore(to)
+	if c.fails && !seen {
 		to = end
 	}
 	h := Hole{After: after, Lost: to - i, Exact: true, Overflow: true, Skipped: to - i}
@@ -303,7 +308,7 @@ func (c *Cursor[V, S]) overflow(i uint64) {
 		return
 	}
 	c.start += to - i // it did not take these
-	if to < end {
+	if to < end || seen {
 		h.Resume, _ = l.place(to)
 	}
 	read, states := l.notes.skip(c.read, to)
@@ -316,16 +321,49 @@ func (c *Cursor[V, S]) overflow(i uint64) {
 	}
 	h.Lost += read.lost - c.read.lost
 	h.Exact = read.inexact == c.read.inexact
+	if !c.skip.IsZero() {
+		c.overtaken(&h, to)
+	}
 	c.read = read
 	c.last, c.lastAt = h.Resume.Before(), to // for another overflow right behind
 	if h.Lost > 0 || !h.Exact {
 		c.pending = append(c.pending, Note{Kind: Gap, Hole: h})
 	}
 	c.pending = append(c.pending, states...)
-	if c.fails && to > i {
+	if c.fails && to > i && !seen {
 		c.limit, c.limitRead, c.limitEnd = to, read, Overflowed
 		c.limited.Store(true)
 	}
+}
+
+// seenBefore reports whether all that stands before index i was seen before c
+// joined.
+func (c *Cursor[V, S]) seenBefore(i uint64) bool {
+	p, ok := c.log.place(i)
+	return ok && !p.IsZero() && !c.skip.Behind().less(p)
+}
+
+// overtaken takes from the hole of an overflow up to index to what was seen
+// before c joined.
+func (c *Cursor[V, S]) overtaken(h *Hole, to uint64) {
+	resume := h.Resume
+	if resume.IsZero() {
+		last, _ := c.log.place(to - 1)
+		resume = last.Behind()
+	}
+	switch behind := c.skip.Behind(); {
+	case resume.IsZero():
+		return
+	case resume.Page != behind.Page: // nobody can tell how much of it
+		h.Lost, h.Exact = min(h.Lost, resume.Sequence-1), false
+	case !behind.less(resume):
+		h.Lost, h.Exact, h.Skipped = 0, true, 0
+		return
+	default:
+		h.Lost, h.Exact = resume.Sequence-behind.Sequence, true
+	}
+	h.After, h.Skipped = c.skip, min(h.Skipped, h.Lost)
+	c.skip = Place{}
 }
 
 // skip moves from m past all notes that stand before the message with index i,
@@ -523,6 +561,7 @@ func (c *Cursor[V, S]) Leave() (taken, dropped uint64) {
 func (c *Cursor[V, S]) leaveUnseen() (dropped uint64) {
 	var v View[V, S]
 	c.leaving = true
+	defer func() { c.leaving = false }()
 	for !c.skip.IsZero() {
 		n, _ := c.look(&v)
 		switch {
@@ -549,19 +588,11 @@ func (c *Cursor[V, S]) Ahead() uint64 {
 	defer c.mu.Unlock()
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	newest, ok := l.newest(l.head.Load())
-	if !ok {
-		newest = l.begin
-	}
-	for _, n := range l.notes.list {
-		if p := n.Hole.Resume.Before(); n.Kind == Gap && newest.less(p) {
-			newest = p
-		}
-	}
-	if newest.Page != c.skip.Page || !newest.less(c.skip) {
+	come := l.come()
+	if come.Page != c.skip.Page || !come.less(c.skip) {
 		return 0
 	}
-	return c.skip.Sequence - newest.Sequence
+	return c.skip.Sequence - come.Sequence
 }
 
 // Mark is how far a log was.
