@@ -34,6 +34,7 @@ type stream[T any] struct {
 	cancel context.CancelFunc
 	opened chan struct{} // closed when the first attempt to open it is over, ...
 	done   chan struct{} // ... and when the goroutine is gone
+	crowd  chan struct{} // of Block: holds a token while deliver waits for room
 
 	upstream atomic.Pointer[Stream] // of the backend, once it is open
 	start    Position               // of upstream; set before opened is closed
@@ -174,6 +175,9 @@ func (b *bus[T]) open(key streamKey, cfg subscribeConfig) *stream[T] {
 		st.from = Start{} // others would get what was before their time
 	}
 	st.log.Init(b.cfg.buffer, key.block)
+	if st.block {
+		st.crowd = make(chan struct{}, 1)
+	}
 	if begin := st.from.After; !begin.IsZero() {
 		st.log.Fill(ring.Place(begin)) // now, for those who come before it is open
 	}
@@ -461,13 +465,14 @@ func (st *stream[T]) awaitEnd() {
 	}
 }
 
-// holder is the upstream stream, if that can tell what it holds back.
-func (st *stream[T]) holder() Holder {
+// held is how many messages the backend holds back for the stream.
+func (st *stream[T]) held() uint64 {
 	if up := st.upstream.Load(); up != nil {
-		h, _ := (*up).(Holder)
-		return h
+		if h, ok := (*up).(Holder); ok {
+			return h.Held()
+		}
 	}
-	return nil
+	return 0
 }
 
 // heldBack is how many messages the backend holds back that s, which was
@@ -475,8 +480,7 @@ func (st *stream[T]) holder() Holder {
 // then they can be counted when nothing moves any more.
 func (b *bus[T]) heldBack(s *Subscription[T]) uint64 {
 	st := s.stream
-	h := st.holder()
-	if h == nil || h.Held() == 0 || s.cursor.Limited() { // so they came too late
+	if !st.block && st.held() == 0 || s.cursor.Limited() { // so they came too late
 		return 0
 	}
 	b.mu.Lock()
@@ -486,13 +490,17 @@ func (b *bus[T]) heldBack(s *Subscription[T]) uint64 {
 	}
 	b.mu.Unlock()
 	st.awaitEnd()
+	if st.block && st.ctx.Err() != nil { // a publisher may be about to note that its message found no room
+		st.crowd <- struct{}{}
+		<-st.crowd
+	}
 	var last struct {
 		log  ring.Mark
 		held uint64
 	}
 	for range 8 { // until the two belong together
 		now := last
-		now.log, now.held = st.log.Mark(), h.Held()
+		now.log, now.held = st.log.Mark(), st.held()
 		if now == last {
 			break
 		}
@@ -504,10 +512,14 @@ func (b *bus[T]) heldBack(s *Subscription[T]) uint64 {
 }
 
 // flush calls done behind everything that was accepted so far, as far as the
-// backend knows. It may do so later.
+// backend knows. It may do so later, or never if the stream ends before.
 func (st *stream[T]) flush(done func()) {
-	if up := st.upstream.Load(); up != nil && !st.ended.Load() {
-		if f, ok := (*up).(Flusher); ok {
+	if up := st.upstream.Load(); up != nil {
+		f, ok := (*up).(Flusher)
+		switch {
+		case st.ended.Load() && st.held() > 0:
+			return // that will never come
+		case ok && !st.ended.Load():
 			f.Flush(done)
 			return
 		}
@@ -550,10 +562,7 @@ func (st *stream[T]) deliver(ctx context.Context, f Frame) error {
 // another function around Decode would cost as much as Decode.
 func (st *stream[T]) message(ctx context.Context, f *Frame) (err error) {
 	if st.block && st.log.Crowded() {
-		if err := st.waitForRoom(ctx); err != nil {
-			st.lose(&Discontinuity{
-				Topic: st.name, Cause: CauseOverflow, After: before(f.Position), Resume: behind(f.Position), Lost: 1, Exact: true,
-				Err: fmt.Errorf("%w: %w", ErrOverflow, err)})
+		if err := st.makeRoom(ctx, f); err != nil {
 			return err
 		}
 	}
@@ -624,6 +633,19 @@ func undecodable(topic string, p Payload, at Position, err error) *Discontinuity
 // before and behind are the neighbours of a numbered message.
 func before(p Position) Position { return Position(ring.Place(p).Before()) }
 func behind(p Position) Position { return Position(ring.Place(p).Behind()) }
+
+// makeRoom waits until there is room for f. If that fails it marks f as lost.
+func (st *stream[T]) makeRoom(ctx context.Context, f *Frame) error {
+	st.crowd <- struct{}{}
+	defer func() { <-st.crowd }()
+	err := st.waitForRoom(ctx)
+	if err != nil {
+		st.lose(&Discontinuity{
+			Topic: st.name, Cause: CauseOverflow, After: before(f.Position), Resume: behind(f.Position), Lost: 1, Exact: true,
+			Err: fmt.Errorf("%w: %w", ErrOverflow, err)})
+	}
+	return err
+}
 
 // waitForRoom blocks the stream until all subscriptions are less than a full
 // log behind.

@@ -227,7 +227,7 @@ func (s *Subscription[T]) awaitDrained(ctx context.Context, taken uint64, began 
 		case <-ended:
 			return s.drained()
 		case <-over:
-			s.limit() // if flush did not come to it
+			s.streamOver()
 			over = nil
 		case <-ctx.Done():
 			err := contextError(ctx)
@@ -239,6 +239,9 @@ func (s *Subscription[T]) awaitDrained(ctx context.Context, taken uint64, began 
 			s.logDropped(err)
 			return s.fail("drain", &DroppedError{Dropped: s.dropped(), Err: err})
 		case <-timer.C:
+			if over == nil {
+				s.streamOver()
+			}
 			now := s.cursor.Stats()
 			switch {
 			case now.Taken != taken:
@@ -250,6 +253,17 @@ func (s *Subscription[T]) awaitDrained(ctx context.Context, taken uint64, began 
 			taken = now.Taken
 			timer.Reset(patience)
 		}
+	}
+}
+
+// streamOver does what flush did not come to before the stream ended.
+func (s *Subscription[T]) streamOver() {
+	switch {
+	case s.cursor.Limited():
+	case s.stream.held() == 0:
+		s.limit()
+	case s.cursor.Stats().Lag == 0 && s.reading.Load() == 0:
+		s.finish(s.stream.log.Reason()) // nobody would notice
 	}
 }
 

@@ -7,7 +7,7 @@ type budget struct {
 	sizes   []uint64 // of the messages from index first on
 	first   uint64
 	cleared uint64 // the entries below this index are
-	laggard func() (next uint64)
+	laggard func() (next uint64) // where the slowest reader is
 }
 
 // Bound has the log let go of the oldest messages that all readers have passed,
@@ -57,7 +57,8 @@ func (l *Log[V, S]) trim() {
 			l.floor.Store(b.first)
 		}
 	}
-	l.heavy.Store(b.total > b.limit || !l.clear())
+	cleared := l.clear()
+	l.heavy.Store(b.total > b.limit || !cleared)
 }
 
 // slowest is the index up to which all readers have read. It looks at all of
