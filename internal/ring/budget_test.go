@@ -108,7 +108,7 @@ func TestBudgetWaitsForPins(t *testing.T) {
 // Against a model: the log keeps all that somebody has to read, never more than
 // the budget besides, and readers get what they get without a budget.
 func TestBudgetAgainstModel(t *testing.T) {
-	for range 500 {
+	for range 150 {
 		seed := rand.Uint64()
 		r := rand.New(rand.NewPCG(seed, 1))
 		var l heavyLog
@@ -127,6 +127,7 @@ func TestBudgetAgainstModel(t *testing.T) {
 					l.add(r.IntN(12), k%3 == 1)
 				}
 				l.Show()
+				l.Trim() // the last one may have been promised another behind it
 			case op < 5 && len(fs) < 5:
 				f := &follower{NewCursor[int, string](false), len(l.sizes)}
 				if n := 1 + r.IntN(50); r.IntN(2) == 0 && l.JoinNewest(f.testCursor, uint64(n)) {
