@@ -49,6 +49,7 @@ type Subscription[T any] struct {
 	settled   bool          // counts is complete, and in bus.past
 	maxLag    uint64        // once settled
 	episode   bool          // an unobserved discontinuity was logged, and no end of it seen
+	lossy     bool          // there was one
 	stuckAt   uint64        // where it was logged as not read
 	channel   chan Message[T]
 	events    chan Event[T]

@@ -95,7 +95,7 @@ func (l *lossLog) sum(end bool) (holes, lost uint64) {
 // unobserved logs a hole that nobody is told of.
 func (s *Subscription[T]) unobserved(d *Discontinuity) {
 	s.mu.Lock()
-	s.episode = true
+	s.episode, s.lossy = true, true
 	s.mu.Unlock()
 	due, holes, lost := s.stream.losses.hole(d)
 	if !due {
@@ -115,7 +115,7 @@ func (s *Subscription[T]) unobserved(d *Discontinuity) {
 // caughtUp ends an episode of losses: the reader has read everything.
 func (s *Subscription[T]) caughtUp(end bool) {
 	s.mu.Lock()
-	was := s.episode
+	was := s.episode || end && s.lossy
 	s.episode = false
 	s.mu.Unlock()
 	if !was {

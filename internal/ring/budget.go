@@ -6,7 +6,7 @@ type budget struct {
 	total   uint64   // of sizes
 	sizes   []uint64 // of the messages from index first on
 	first   uint64
-	cleared uint64 // the entries below this index are
+	cleared uint64               // the entries below this index are
 	laggard func() (next uint64) // where the slowest reader is
 }
 
