@@ -29,7 +29,8 @@ import "context"
 //   - [BatchPublisher], of the [TopicPublisher] that it then returns: publish
 //     many messages at once;
 //   - [ValueCarrier]: carry Go values;
-//   - [Flusher] and [Holder], of its streams: tell what they hold back.
+//   - [Flusher] and [Holder], of its streams: tell what they hold back;
+//   - [RunStream], of its streams: deliver many messages in one call.
 type Backend interface {
 	// Publish hands p to the topic. A nil error means that it was accepted;
 	// each stream of the topic then delivers it or marks it lost. Messages of
@@ -154,4 +155,15 @@ type Holder interface {
 	// Held is how many messages were accepted for the stream and neither
 	// delivered nor reported lost so far, as far as the backend knows.
 	Held() uint64
+}
+
+// RunStream is a [Stream] that can deliver runs of messages: such as stand one
+// behind the other and have no Publisher.
+type RunStream interface {
+	// ReceiveRuns does what Receive does, and calls run in place of deliver where
+	// it has a run. at is the position of the first message; those of the others
+	// follow it. If run returns an error then it took the first so many, did not
+	// take the next one, and marked the place of that itself; whether the backend
+	// goes on with those behind it is for the backend to say. It does not keep ps.
+	ReceiveRuns(deliver func(ctx context.Context, f Frame) error, run func(ctx context.Context, at Position, ps []Payload) (taken int, err error)) error
 }

@@ -44,14 +44,14 @@ func startPump[T, E any](s *Subscription[T], ch chan E, silent bool, to sink[T])
 	p := &pump{done: make(chan struct{}), stop: func() { s.kill(nil) }}
 	s.pumps = append(s.pumps, p)
 	s.running++
-	s.reading.Add(1)
+	s.loops.Add(1)
 	s.stream.bus.pumps.add(p)
-	r := &reader[T]{view: new(ring.View[T, side]), pump: p, silent: silent, loop: true}
+	r := &reader[T]{view: new(ring.View[T, side]), pump: p, silent: silent}
 	go func() {
 		defer func() {
 			s.cursor.Release(r.view)
 			s.finish(errExited) // if it has not ended: nobody reads it any more
-			s.reading.Add(-1)
+			s.loops.Add(-1)
 			close(ch)
 			close(p.done)
 			s.stopped()

@@ -15,7 +15,6 @@ type reader[T any] struct {
 	view   *ring.View[T, side]
 	pump   *pump // if the goroutine is ours
 	silent bool  // it is not handed discontinuities
-	loop   bool  // it comes back for more
 }
 
 // note is what is not a message, as it is handed out.
@@ -36,13 +35,14 @@ type sink[T any] struct {
 // loop reads until the sink stops or the subscription ends, which is the error.
 func (s *Subscription[T]) loop(to sink[T], silent bool) error {
 	v := new(ring.View[T, side])
-	s.reading.Add(1)
+	s.loops.Add(1)
 	defer func() {
-		if end := s.cursor.Release(v); s.reading.Add(-1) == 0 && end != ring.NotEnded {
+		end := s.cursor.Release(v)
+		if s.loops.Add(-1); !s.busy() && end != ring.NotEnded {
 			s.end(end) // nobody else would notice
 		}
 	}()
-	return s.read(to, &reader[T]{view: v, silent: silent, loop: true}, nil)
+	return s.read(to, &reader[T]{view: v, silent: silent}, nil)
 }
 
 // read hands events to the sink until it stops, ctx ends or the subscription
@@ -69,23 +69,20 @@ func (s *Subscription[T]) read(to sink[T], r *reader[T], ctx context.Context) er
 // parallel need no lock between them.
 func (s *Subscription[T]) readOn(to sink[T], r *reader[T]) (again bool, err error) {
 	var (
-		decoding = false // the codec is at a message, ...
-		extra    side    // ... this one
-		at       Position
-	)
-	defer func() {
-		if decoding {
-			again, err = s.undecodable(to, r, undecodable(s.name, extra.payload, at, decodePanicked(recover())))
-		}
-	}()
-	var (
 		v, cursor  = r.view, s.cursor
 		seg        = v.Segment()
+		sides      = seg.Sides()
 		codec      = s.stream.bus.codec
 		decodeOnce = s.stream.bus.decodeOnce
 		received   = s.stream.bus.cfg.observer.Received
 		m          = Message[T]{Topic: s.name}
+		decoding   = noSlot // the slot of the message that the codec is at
 	)
+	defer func() {
+		if decoding != noSlot {
+			again, err = s.undecodable(to, r, seg, decoding, decodePanicked(recover()))
+		}
+	}()
 	for {
 		i, ok := cursor.At(v)
 		if !ok {
@@ -95,21 +92,22 @@ func (s *Subscription[T]) readOn(to sink[T], r *reader[T]) (again bool, err erro
 		// it waits for them, which the compare-and-swap does anyway.
 		slot := ring.Slot(i)
 		e := &seg.Entries[slot]
-		extra, at = seg.Side(slot), Position(e.At)
-		m.Publisher, m.Position = extra.publisher, at
+		m.Position = Position(e.At)
+		if sides != nil {
+			m.Publisher = sides[slot].publisher
+		}
 		if decodeOnce {
 			m.Value = e.Value
 		}
 		if !cursor.Take(i) {
 			continue
 		}
-		v.Burst++
 		if !decodeOnce {
-			decoding = true
-			m.Value, err = codec.Decode(extra.payload)
-			decoding = false
+			decoding = slot
+			m.Value, err = codec.Decode(sides[slot].payload)
+			decoding = noSlot
 			if err != nil {
-				return s.undecodable(to, r, undecodable(s.name, extra.payload, at, codecError("decode", err)))
+				return s.undecodable(to, r, seg, slot, codecError("decode", err))
 			}
 		}
 		if received != nil {
@@ -120,6 +118,9 @@ func (s *Subscription[T]) readOn(to sink[T], r *reader[T]) (again bool, err erro
 		}
 	}
 }
+
+// noSlot is a slot that no message has.
+const noSlot = ^uint64(0)
 
 // advance is what a reader does between two stretches: it renews its view,
 // hands out the note that stands there, or sleeps.
@@ -133,10 +134,6 @@ func (s *Subscription[T]) advance(to sink[T], r *reader[T], ctx context.Context)
 		return s.handOut(to, r, s.noteOf(n))
 	case r.view.Empty():
 		s.caughtUp(false)
-		if r.loop {
-			s.reading.Add(-1)
-			defer s.reading.Add(1)
-		}
 		err := s.sleep(r.view, ctx)
 		return err == nil, err
 	}
@@ -148,14 +145,12 @@ func (s *Subscription[T]) sleep(v *ring.View[T, side], ctx context.Context) erro
 	// In a busy stream the next message is nanoseconds away, a sleep and a
 	// wake-up cost both sides hundreds of them. A reader of single messages
 	// does not linger: a thousand of them would only burn the processor.
-	if v.Burst > 1 {
-		v.Burst = 0
+	if s.cursor.Busy(v) {
 		runtime.Gosched()
 		if s.cursor.Stirred(v) {
 			return nil
 		}
 	}
-	v.Burst = 0
 	if !s.cursor.Sleep(v, ctx) {
 		return s.fail("receive", contextError(ctx))
 	}
@@ -231,9 +226,10 @@ func eventOf[T any](n *note) Event[T] {
 	return e
 }
 
-// undecodable hands out the report that a message cannot be decoded.
-func (s *Subscription[T]) undecodable(to sink[T], r *reader[T], d *Discontinuity) (again bool, _ error) {
+// undecodable hands out the report that the message in a slot cannot be decoded.
+func (s *Subscription[T]) undecodable(to sink[T], r *reader[T], seg *ring.Segment[T, side], slot uint64, err error) (again bool, _ error) {
 	s.recount(func(c *counts) { c.undelivered++ })
+	d := undecodable(s.name, seg.Sides()[slot].payload, Position(seg.Entries[slot].At), err)
 	s.stream.bus.incidents.discontinuity(d)
 	return s.handOut(to, r, &note{kind: KindDiscontinuity, discontinuity: d})
 }

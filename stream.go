@@ -10,6 +10,7 @@ import (
 	"runtime"
 	"sync/atomic"
 	"time"
+	"unsafe"
 
 	"github.com/topicbus/pubsub/internal/ring"
 )
@@ -204,7 +205,11 @@ func (st *stream[T]) run() {
 		err = e
 		return
 	}
-	err = upstream.Receive(st.deliver)
+	if runs, ok := upstream.(RunStream); ok {
+		err = runs.ReceiveRuns(st.deliver, st.deliverRun)
+	} else {
+		err = upstream.Receive(st.deliver)
+	}
 }
 
 // connect opens the upstream stream. After a failure that passes it tries again
@@ -252,7 +257,7 @@ func (st *stream[T]) connected(upstream Stream, attempt int, down time.Duration)
 	} else {
 		st.log.Filled() // or nobody can tell
 	}
-	if attempt > 1 && st.from == (Start{}) {
+	if attempt > 1 && st.from.After.IsZero() {
 		st.lose(&Discontinuity{Topic: st.name, Cause: CauseReconnect})
 	}
 	if attempt > 1 {
@@ -532,10 +537,10 @@ func (st *stream[T]) deliver(ctx context.Context, f Frame) error {
 	if st.ended.Load() {
 		return nil
 	}
-	if f.Kind == KindMessage {
-		return st.message(ctx, &f)
-	}
 	switch f.Kind {
+	case KindMessage:
+		_, err := st.take(ctx, f.Position, unsafe.Slice(&f.Payload, 1), f.Publisher, f.More)
+		return err
 	case KindDiscontinuity:
 		d := Discontinuity{Cause: CauseBackend}
 		if f.Discontinuity != nil {
@@ -558,51 +563,79 @@ func (st *stream[T]) deliver(ctx context.Context, f Frame) error {
 	return nil
 }
 
-// message adds a message to the log. It catches a panic of Decode itself:
-// another function around Decode would cost as much as Decode.
-func (st *stream[T]) message(ctx context.Context, f *Frame) (err error) {
-	if st.block && st.log.Crowded() {
-		if err := st.makeRoom(ctx, f); err != nil {
-			return err
+// deliverRun takes a run of messages; see RunStream.
+func (st *stream[T]) deliverRun(ctx context.Context, at Position, ps []Payload) (taken int, err error) {
+	if st.ended.Load() {
+		return len(ps), nil
+	}
+	for taken < len(ps) && err == nil { // once, unless Decode panics
+		var n int
+		n, err = st.take(ctx, at, ps[taken:], "", false)
+		taken += n
+		if !at.IsZero() {
+			at.Sequence += uint64(n)
 		}
 	}
-	seg, slot := st.log.Next()
-	e := &seg.Entries[slot]
-	if st.bus.decodeOnce {
-		decoding := true
-		defer func() {
-			if decoding {
-				st.undecodable(f, decodePanicked(recover()))
-				err = nil
+	return taken, err
+}
+
+// take adds messages to the log, the first of which has the position at. more says
+// that others follow them at once. It catches a panic of Decode itself, and stops
+// behind that message then: another function around Decode would cost as much as
+// Decode.
+func (st *stream[T]) take(ctx context.Context, at Position, ps []Payload, publisher string, more bool) (taken int, err error) {
+	decoding := false
+	defer func() {
+		if decoding {
+			st.undecodable(&ps[taken], at, decodePanicked(recover()))
+			taken, err = taken+1, nil
+		}
+	}()
+	b, log, last := st.bus, &st.log, len(ps)-1
+	step := uint64(1)
+	if at.IsZero() {
+		step = 0 // not numbered
+	}
+	for i := range ps {
+		if st.block && log.Crowded() {
+			if err := st.makeRoom(ctx, at); err != nil {
+				return i, err
 			}
-		}()
-		value, err := st.bus.codec.Decode(f.Payload)
-		decoding = false
-		if err != nil {
-			st.undecodable(f, codecError("decode", err))
-			return nil
 		}
-		e.Value = value
-		if f.Publisher != "" {
-			seg.SetSide(slot, side{publisher: f.Publisher})
+		seg, slot := log.Next()
+		e := &seg.Entries[slot]
+		if b.decodeOnce {
+			taken, decoding = i, true
+			value, err := b.codec.Decode(ps[i])
+			decoding = false
+			if err != nil {
+				st.undecodable(&ps[i], at, codecError("decode", err))
+				at.Sequence += step
+				continue
+			}
+			e.Value = value
+			if publisher != "" {
+				seg.SetSide(slot, side{publisher: publisher})
+			}
+		} else {
+			seg.SetSide(slot, side{ps[i], publisher})
 		}
-	} else {
-		seg.SetSide(slot, side{f.Payload, f.Publisher})
+		e.At = ring.Place(at)
+		log.Append(more || i < last)
+		if log.Bounded() {
+			log.Weigh(len(ps[i].Data))
+		}
+		if slot == ring.SegmentSize-1 {
+			st.watch()
+		}
+		at.Sequence += step
 	}
-	e.At = ring.Place(f.Position)
-	st.log.Append(f.More)
-	if st.log.Bounded() {
-		st.log.Weigh(len(f.Payload.Data))
-	}
-	if slot == ring.SegmentSize-1 {
-		st.watch()
-	}
-	return nil
+	return len(ps), nil
 }
 
 // undecodable adds the hole of a message that cannot be decoded.
-func (st *stream[T]) undecodable(f *Frame, err error) {
-	st.lose(undecodable(st.name, f.Payload, f.Position, err))
+func (st *stream[T]) undecodable(p *Payload, at Position, err error) {
+	st.lose(undecodable(st.name, *p, at, err))
 }
 
 // lose adds a hole to the stream.
@@ -634,14 +667,15 @@ func undecodable(topic string, p Payload, at Position, err error) *Discontinuity
 func before(p Position) Position { return Position(ring.Place(p).Before()) }
 func behind(p Position) Position { return Position(ring.Place(p).Behind()) }
 
-// makeRoom waits until there is room for f. If that fails it marks f as lost.
-func (st *stream[T]) makeRoom(ctx context.Context, f *Frame) error {
+// makeRoom waits until there is room for the message at that position. If that
+// fails it marks the message as lost.
+func (st *stream[T]) makeRoom(ctx context.Context, at Position) error {
 	st.crowd <- struct{}{}
 	defer func() { <-st.crowd }()
 	err := st.waitForRoom(ctx)
 	if err != nil {
 		st.lose(&Discontinuity{
-			Topic: st.name, Cause: CauseOverflow, After: before(f.Position), Resume: behind(f.Position), Lost: 1, Exact: true,
+			Topic: st.name, Cause: CauseOverflow, After: before(at), Resume: behind(at), Lost: 1, Exact: true,
 			Err: fmt.Errorf("%w: %w", ErrOverflow, err)})
 	}
 	return err

@@ -35,7 +35,9 @@ type Subscription[T any] struct {
 	cursor *ring.Cursor[T, side]
 
 	killed  atomic.Bool  // nothing more may be handed out
-	reading atomic.Int32 // loops of All, Messages and pumps that are awake
+	loops   atomic.Int32 // of All, Messages and pumps
+	episode atomic.Bool  // an unobserved discontinuity was logged, and no end of it seen
+	lossy   atomic.Bool  // there was one
 
 	mu        sync.Mutex // guards what follows; nothing foreign is called under it
 	ended     bool
@@ -48,8 +50,6 @@ type Subscription[T any] struct {
 	counts    counts        // without messages taken, until settled
 	settled   bool          // counts is complete, and in bus.past
 	maxLag    uint64        // once settled
-	episode   bool          // an unobserved discontinuity was logged, and no end of it seen
-	lossy     bool          // there was one
 	stuckAt   uint64        // where it was logged as not read
 	channel   chan Message[T]
 	events    chan Event[T]
@@ -204,11 +204,14 @@ func (s *Subscription[T]) Drain(ctx context.Context) error {
 
 // limit has reading end at the newest message.
 func (s *Subscription[T]) limit() {
-	if s.cursor.Limit() != ring.NotEnded && s.reading.Load() == 0 {
+	if s.cursor.Limit() != ring.NotEnded && !s.busy() {
 		s.finish(nil) // nobody would notice
 	}
 	s.cursor.Wake()
 }
+
+// busy reports whether a loop is at a message, or about to look for one.
+func (s *Subscription[T]) busy() bool { return int(s.loops.Load()) > s.cursor.Asleep() }
 
 // awaitDrained waits for the end of what limit began at that time, when so many
 // messages were taken.
@@ -246,7 +249,7 @@ func (s *Subscription[T]) awaitDrained(ctx context.Context, taken uint64, began 
 			now := s.cursor.Stats()
 			switch {
 			case now.Taken != taken:
-			case s.cursor.Exhausted() && s.reading.Load() == 0:
+			case s.cursor.Exhausted() && !s.busy():
 				s.finish(nil) // who took the last message with Next has no need of more
 			case !patient && (now.Lag > 0 || s.cursor.Limited()): // else it is the backend that we wait for
 				return s.fail("drain", errNotRead)
@@ -263,7 +266,7 @@ func (s *Subscription[T]) streamOver() {
 	case s.cursor.Limited():
 	case s.stream.held() == 0:
 		s.limit()
-	case s.cursor.Stats().Lag == 0 && s.reading.Load() == 0:
+	case s.cursor.Stats().Lag == 0 && !s.busy():
 		s.finish(s.stream.log.Reason()) // nobody would notice
 	}
 }

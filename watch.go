@@ -94,9 +94,8 @@ func (l *lossLog) sum(end bool) (holes, lost uint64) {
 
 // unobserved logs a hole that nobody is told of.
 func (s *Subscription[T]) unobserved(d *Discontinuity) {
-	s.mu.Lock()
-	s.episode, s.lossy = true, true
-	s.mu.Unlock()
+	s.episode.Store(true)
+	s.lossy.Store(true)
 	due, holes, lost := s.stream.losses.hole(d)
 	if !due {
 		return
@@ -114,11 +113,7 @@ func (s *Subscription[T]) unobserved(d *Discontinuity) {
 
 // caughtUp ends an episode of losses: the reader has read everything.
 func (s *Subscription[T]) caughtUp(end bool) {
-	s.mu.Lock()
-	was := s.episode || end && s.lossy
-	s.episode = false
-	s.mu.Unlock()
-	if !was {
+	if was := s.episode.Load() && s.episode.Swap(false); !was && !(end && s.lossy.Load()) {
 		return
 	}
 	if holes, lost := s.stream.losses.sum(end); holes > 0 {

@@ -25,9 +25,19 @@
 //	pubsub.stream.downtime               s               for how long they were away, outages that are over
 //	pubsub.subscription.lag              {message}       of the topic's subscription that is most behind, by topic
 //
-// From [Process]:
+// From [Process] and [Handler]:
 //
 //	messaging.process.duration           s          histogram of the application's work on a message
+//
+// From [Telemetry.RegisterMonitor], read from the Stats of a [consume.Monitor]:
+//
+//	pubsub.consume.messages              {message}  done with, by pubsub.consume.outcome (handled, given_up or dropped)
+//	pubsub.consume.failures              {try}      of handlers
+//	pubsub.consume.retries               {try}      behind the first one of a message
+//	pubsub.consume.busy                  {handler}  that run now
+//	pubsub.consume.in_flight             {message}  taken and not finished now
+//	pubsub.consume.waiting               {message}  that wait for their next try now
+//	pubsub.consume.oldest                s          since when the oldest message in flight has been so
 //
 // A topic is messaging.destination.name. Where there are many topics, metrics
 // by topic cost a lot: see [WithTemplate].
@@ -36,7 +46,8 @@
 //
 // Each Publish is a span of kind client, a child of the span in its ctx.
 // [Process] makes a span of kind consumer around the work on a message, a
-// child of the span in its ctx.
+// child of the span in its ctx. [Handler] does so for each try of a handler of
+// package consume, with the number of the try as pubsub.consume.try.
 //
 // Messages carry nothing but their payload, so no trace context travels with
 // them, and the span of a Publish is not linked to those of its consumers.

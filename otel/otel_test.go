@@ -73,6 +73,10 @@ func (l *lab) metrics() []string {
 				for _, p := range d.DataPoints {
 					add(m, p.Attributes, "%d", p.Value)
 				}
+			case metricdata.Gauge[float64]:
+				for _, p := range d.DataPoints {
+					add(m, p.Attributes, "%g", p.Value)
+				}
 			case metricdata.Histogram[float64]:
 				for _, p := range d.DataPoints {
 					add(m, p.Attributes, "%d values, sum %g", p.Count, p.Sum)

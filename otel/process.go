@@ -19,7 +19,13 @@ import (
 // measures how long it takes. It returns f's error, which the span records;
 // so does it a panic, which it passes on.
 func Process[T any](ctx context.Context, t *Telemetry, m pubsub.Message[T], f func(context.Context, pubsub.Message[T]) error) (err error) {
-	ctx, end := t.process(ctx, m.Topic, m.Position)
+	return process(ctx, t, m, f)
+}
+
+// process adds attributes to the span.
+func process[T any](ctx context.Context, t *Telemetry, m pubsub.Message[T], f func(context.Context, pubsub.Message[T]) error,
+	more ...attribute.KeyValue) (err error) {
+	ctx, end := t.process(ctx, m.Topic, m.Position, more...)
 	returned := false
 	defer func() {
 		if !returned {
@@ -32,11 +38,11 @@ func Process[T any](ctx context.Context, t *Telemetry, m pubsub.Message[T], f fu
 	return err
 }
 
-func (t *Telemetry) process(ctx context.Context, topic string, p pubsub.Position) (context.Context, func(error)) {
+func (t *Telemetry) process(ctx context.Context, topic string, p pubsub.Position, more ...attribute.KeyValue) (context.Context, func(error)) {
 	start := time.Now()
 	about := []attribute.KeyValue{semconv.MessagingOperationName("process"), semconv.MessagingOperationTypeProcess}
 	name, attributes := t.traced("process", topic, about...)
-	options := []trace.SpanStartOption{attributes, trace.WithSpanKind(trace.SpanKindConsumer), trace.WithTimestamp(start)}
+	options := []trace.SpanStartOption{attributes, trace.WithAttributes(more...), trace.WithSpanKind(trace.SpanKindConsumer), trace.WithTimestamp(start)}
 	if !p.IsZero() {
 		options = append(options, trace.WithLinks(t.Link(topic, p)), trace.WithAttributes(semconv.MessagingMessageID(p.String())))
 	}

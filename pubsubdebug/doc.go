@@ -15,5 +15,6 @@
 // Topic names, the texts of errors and the load of the service are nobody
 // else's business: do not serve the page on the open internet. Register it on
 // an internal address, or behind a handler that checks who asks. Payloads are
-// not shown.
+// not shown. The page answers to localhost and to addresses; for another name
+// say so with [Page.AllowHosts].
 package pubsubdebug

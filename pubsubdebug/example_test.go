@@ -23,7 +23,7 @@ func ExampleHandler() {
 	mux := http.NewServeMux()
 	mux.Handle("/debug/pubsub", pubsubdebug.Handler(quotes, pubsubdebug.Named("orders", orders)))
 
-	r := httptest.NewRequest(http.MethodGet, "/debug/pubsub", nil)
+	r := httptest.NewRequest(http.MethodGet, "http://localhost:6060/debug/pubsub", nil)
 	w := httptest.NewRecorder()
 	mux.ServeHTTP(w, r) // what http.ListenAndServe("localhost:6060", mux) would do
 	fmt.Println(w.Code, strings.Contains(w.Body.String(), "orders"))

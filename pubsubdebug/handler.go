@@ -6,11 +6,13 @@ import (
 	"fmt"
 	"html/template"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/topicbus/pubsub"
+	"github.com/topicbus/pubsub/internal/hosts"
 )
 
 // Source is what the page shows: any [pubsub.Bus], whatever its type
@@ -32,9 +34,10 @@ type named struct {
 // between two refreshes of the page, 0 pauses it.
 //
 // The handler starts no goroutine and keeps no state, and goes on working when
-// a bus is closed. It panics if a bus is nil, like [http.Handle] does for a nil
-// handler.
-func Handler(bus ...Source) http.Handler {
+// a bus is closed. It answers to localhost and to addresses; see
+// [Page.AllowHosts] for other names. Handler panics if a bus is nil, like
+// [http.Handle] does for a nil handler.
+func Handler(bus ...Source) *Page {
 	for i, b := range bus {
 		if n, ok := b.(named); ok {
 			b = n.Source
@@ -43,20 +46,50 @@ func Handler(bus ...Source) http.Handler {
 			panic(fmt.Sprintf("pubsubdebug: bus %d given to Handler is nil", i+1))
 		}
 	}
-	return &handler{sources: bus, names: names(bus), page: newPage(), policy: contentSecurityPolicy()}
+	return &Page{sources: bus, names: names(bus), page: newPage(), policy: contentSecurityPolicy()}
 }
 
-type handler struct {
+// Page is the [http.Handler] that [Handler] returns. Its methods may be called
+// from many goroutines at once.
+type Page struct {
 	sources []Source
 	names   []string
+	hosts   hosts.Names
 	page    *template.Template
 	policy  string // the page's Content-Security-Policy
+}
+
+// AllowHosts returns a page that also answers to these host names, such as
+// "debug.example.com". In them case and port do not matter. It panics if one of
+// them is not a host name.
+//
+// A request for another name is refused with 403. Otherwise a web page of
+// somebody else, open in the browser of whoever may reach this one, could have
+// its own name resolve to this address and read it.
+func (p *Page) AllowHosts(names ...string) *Page {
+	allowed := *p
+	allowed.hosts = slices.Clone(p.hosts)
+	for _, name := range names {
+		parsed, err := hosts.Parse(name)
+		if err == nil && len(parsed) != 1 {
+			err = fmt.Errorf("%q is not one host name", name)
+		}
+		if err != nil {
+			panic("pubsubdebug: AllowHosts: " + err.Error())
+		}
+		allowed.hosts = append(allowed.hosts, parsed...)
+	}
+	return &allowed
 }
 
 // defaultRefresh is in seconds.
 const defaultRefresh = 2
 
-func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+// ServeHTTP implements [http.Handler].
+func (p *Page) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if p.hosts.Check(w, r, "To have it answer, pass the name to AllowHosts of the page.") {
+		return
+	}
 	if r.Method != http.MethodGet && r.Method != http.MethodHead {
 		w.Header().Set("Allow", "GET, HEAD")
 		http.Error(w, "this page only shows: use GET", http.StatusMethodNotAllowed)
@@ -77,9 +110,9 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 
 	now := time.Now()
-	snap := snapshot{Time: now, Buses: make([]bus, len(h.sources))}
-	for i, s := range h.sources {
-		snap.Buses[i] = newBus(h.names[i], s.Stats(), query.Get("topic"), now)
+	snap := snapshot{Time: now, Buses: make([]bus, len(p.sources))}
+	for i, s := range p.sources {
+		snap.Buses[i] = newBus(p.names[i], s.Stats(), query.Get("topic"), now)
 	}
 	// Rendered before anything is sent: a failure is then a proper 500.
 	var body bytes.Buffer
@@ -91,12 +124,12 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		err = enc.Encode(snap)
 	} else {
 		header.Set("Content-Type", "text/html; charset=utf-8")
-		header.Set("Content-Security-Policy", h.policy)
-		err = h.page.Execute(&body, newView(snap, query.Get("topic"), refresh))
+		header.Set("Content-Security-Policy", p.policy)
+		err = p.page.Execute(&body, newView(snap, query.Get("topic"), refresh))
 	}
 	if err != nil {
 		header.Del("Content-Security-Policy")
-		http.Error(w, err.Error(), http.StatusInternalServerError)
+		http.Error(w, "the page could not be made", http.StatusInternalServerError)
 		return
 	}
 	header.Set("Cache-Control", "no-store")

@@ -40,7 +40,7 @@ func newWorld(t *testing.T) *world {
 		w.backend.Close()
 	})
 	fast := subscribe(t, w.orders, "orders.new")
-	subscribe(t, w.orders, "orders.new") // never read
+	subscribe(t, w.orders, "orders.new", pubsub.Named("billing")) // never read
 	subscribe(t, w.orders, "orders.new", pubsub.Private())
 	w.publish(t, w.orders, "orders.new", 2)
 	for range 2 {
@@ -129,6 +129,7 @@ func TestOrderAndDowntime(t *testing.T) {
 func get(t *testing.T, h http.Handler, target, accept string) *httptest.ResponseRecorder {
 	t.Helper()
 	r := httptest.NewRequest(http.MethodGet, target, nil)
+	r.Host = "localhost:6060"
 	if accept != "" {
 		r.Header.Set("Accept", accept)
 	}
@@ -193,10 +194,11 @@ func TestJSON(t *testing.T) {
 		require.Equal(t, []any{false, true}, []any{shared["private"], orders.Topics[1]["private"]})
 		require.EqualValues(t, 8, shared["buffer"])
 		subs := shared["subscriptions"].([]any)
-		require.Equal(t, map[string]any{"policy": "drop-oldest", "delivered": 0.0, "lag": 2.0, "maxLag": 2.0,
+		require.Equal(t, map[string]any{"name": "billing", "policy": "drop-oldest", "delivered": 0.0, "lag": 2.0, "maxLag": 2.0,
 			"lost": map[string]any{"total": 0.0, "overflow": 0.0, "backend": 0.0, "reset": 0.0, "reconnect": 0.0, "decode": 0.0}}, subs[0],
 			"the one that lags most comes first")
 		require.EqualValues(t, 2, subs[1].(map[string]any)["delivered"])
+		require.Regexp(t, `^handler_test.go:\d+$`, subs[1].(map[string]any)["name"], "where it subscribed")
 	}
 
 	r := get(t, h, "/?format=json&topic=TSLA", "")
@@ -252,13 +254,56 @@ func TestBadRequests(t *testing.T) {
 		require.Equal(t, http.StatusBadRequest, get(t, h, target, "").Code, target)
 	}
 	r := httptest.NewRecorder()
-	h.ServeHTTP(r, httptest.NewRequest(http.MethodPost, "/", nil))
+	h.ServeHTTP(r, httptest.NewRequest(http.MethodPost, "http://127.0.0.1/", nil))
 	require.Equal(t, http.StatusMethodNotAllowed, r.Code)
 	require.Equal(t, "GET, HEAD", r.Header().Get("Allow"))
 	require.PanicsWithValue(t, "pubsubdebug: bus 2 given to Handler is nil", func() {
 		pubsubdebug.Handler(pubsub.New(memory.New(), codec.String()), nil)
 	})
 	require.Panics(t, func() { pubsubdebug.Handler(pubsubdebug.Named("x", nil)) })
+}
+
+// A page of somebody else whose name resolves to this machine is the same site
+// to a browser, which would let it read everything.
+func TestHosts(t *testing.T) {
+	h := pubsubdebug.Handler(source{Topics: []pubsub.TopicStats{{Topic: "secret"}}})
+	ask := func(h http.Handler, host, target string) *httptest.ResponseRecorder {
+		r := httptest.NewRequest(http.MethodGet, target, nil)
+		r.Host = host
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, r)
+		return w
+	}
+	named := h.AllowHosts("debug.example.com").AllowHosts("Debug.Internal")
+	for _, c := range []struct {
+		host        string
+		plain, asks bool
+	}{
+		{"localhost:6060", true, true},
+		{"127.0.0.1:6060", true, true},
+		{"[::1]:6060", true, true},
+		{"10.0.0.7", true, true},
+		{"debug.example.com:6060", false, true},
+		{"debug.internal", false, true},
+		{"evil.example:6060", false, false},
+		{"localhost.evil.example", false, false},
+		{"debug.example.com.evil.example", false, false},
+	} {
+		for _, target := range []string{"/", "/?format=json", "/?format=xml"} {
+			for h, ok := range map[http.Handler]bool{h: c.plain, named: c.asks} {
+				w := ask(h, c.host, target)
+				require.Equal(t, !ok, w.Code == http.StatusForbidden, c.host)
+				if !ok {
+					require.NotContains(t, w.Body.String(), "secret")
+					require.NotContains(t, w.Body.String(), "evil")
+					require.Contains(t, w.Body.String(), "AllowHosts")
+				}
+			}
+		}
+	}
+	for _, wrong := range []string{"", "*", "https://debug.example.com", "a.example,b.example"} {
+		require.Panics(t, func() { h.AllowHosts(wrong) }, wrong)
+	}
 }
 
 func mustField(t *testing.T, raw []byte, name string) json.RawMessage {
@@ -274,6 +319,40 @@ func TestClosedBus(t *testing.T) {
 	body := get(t, h, "/", "").Body.String()
 	require.Contains(t, body, "nobody subscribes")
 	require.Contains(t, body, "lost 7", "what happened outlives the streams")
+}
+
+// What an end threw away is shown: by whom, and how much.
+func TestDropped(t *testing.T) {
+	backend := memory.New()
+	t.Cleanup(func() { backend.Close() })
+	bus := pubsub.New(backend, codec.String())
+	t.Cleanup(func() { bus.Close() })
+	hasty := subscribe(t, bus, "t", pubsub.Named("<b>hasty</b>"))
+	subscribe(t, bus, "t", pubsub.Named("slow"))
+	for range 1234 / 2 {
+		require.NoError(t, bus.Publish(t.Context(), "t", "m"))
+	}
+	require.NoError(t, hasty.Close())
+	h := pubsubdebug.Handler(bus)
+	var doc struct {
+		Buses []struct {
+			Dropped   uint64
+			Topics    []struct{ Dropped uint64 }
+			Incidents []map[string]any
+		}
+	}
+	require.NoError(t, json.Unmarshal(get(t, h, "/?format=json", "").Body.Bytes(), &doc))
+	b := doc.Buses[0]
+	require.EqualValues(t, 617, b.Dropped)
+	require.EqualValues(t, 617, b.Topics[0].Dropped)
+	require.Len(t, b.Incidents, 1)
+	require.Equal(t, []any{"dropped", "<b>hasty</b>", 617.0, "t"}, []any{b.Incidents[0]["kind"], b.Incidents[0]["name"], b.Incidents[0]["dropped"], b.Incidents[0]["topic"]})
+	body := get(t, h, "/", "").Body.String()
+	require.Contains(t, body, "dropped 617</span> unread by the end of <bdi>&lt;b&gt;hasty&lt;/b&gt;</bdi>")
+	require.Contains(t, body, `<bdi class="name">slow</bdi>`)
+
+	bus.Close()
+	require.Contains(t, get(t, h, "/", "").Body.String(), "unread by the end of the bus")
 }
 
 func TestEndedStream(t *testing.T) {

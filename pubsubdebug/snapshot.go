@@ -23,6 +23,7 @@ type bus struct {
 	PublishErrors uint64     `json:"publishErrors"`
 	Delivered     uint64     `json:"delivered"`
 	Lost          losses     `json:"lost"`
+	Dropped       uint64     `json:"dropped"` // by ends of subscriptions, unread
 	Subscriptions int        `json:"subscriptions"`
 	Streams       int        `json:"streams"`
 	StreamsDown   int        `json:"streamsDown"`
@@ -43,11 +44,13 @@ type topic struct {
 	Reconnects    uint64         `json:"reconnects"`
 	Downtime      seconds        `json:"downtime"`
 	Received      uint64         `json:"received"`
+	Dropped       uint64         `json:"dropped"`
 	Buffer        int            `json:"buffer"`
 	Subscriptions []subscription `json:"subscriptions"`
 }
 
 type subscription struct {
+	Name      string `json:"name"` // or the file and line that subscribed
 	Policy    string `json:"policy"`
 	Delivered uint64 `json:"delivered"`
 	Lost      losses `json:"lost"`
@@ -65,8 +68,10 @@ type losses struct {
 }
 
 type incident struct {
-	Kind    string    `json:"kind"` // "discontinuity", "state" or "end"
+	Kind    string    `json:"kind"` // "discontinuity", "state", "dropped" or "end"
 	Topic   string    `json:"topic"`
+	Name    string    `json:"name,omitempty"` // of the subscription that dropped
+	Dropped uint64    `json:"dropped,omitempty"`
 	First   time.Time `json:"first"`
 	Last    time.Time `json:"last"`
 	Count   uint64    `json:"count"`
@@ -86,7 +91,7 @@ type seconds float64
 
 func newBus(name string, st pubsub.Stats, filter string, now time.Time) bus {
 	b := bus{
-		Name: name, Published: st.Published, PublishErrors: st.PublishErrors, Delivered: st.Delivered, Lost: newLosses(st.Lost),
+		Name: name, Published: st.Published, PublishErrors: st.PublishErrors, Delivered: st.Delivered, Lost: newLosses(st.Lost), Dropped: st.Dropped,
 		Subscriptions: st.Subscriptions, Streams: st.Streams, Reconnects: st.Reconnects, Downtime: seconds(st.Downtime.Seconds()),
 		Topics: []topic{}, Incidents: []incident{},
 	}
@@ -138,14 +143,14 @@ func newTopic(ts pubsub.TopicStats) topic {
 		Topic: ts.Topic, Private: ts.Private, Block: ts.Block,
 		State: ts.State.State.String(), Error: text(ts.State.Err), Attempt: ts.State.Attempt, Down: seconds(ts.State.Downtime.Seconds()),
 		Reconnects: ts.Reconnects, Downtime: seconds(ts.Downtime.Seconds()),
-		Received: ts.Received, Buffer: ts.Buffer, Subscriptions: []subscription{},
+		Received: ts.Received, Dropped: ts.Dropped, Buffer: ts.Buffer, Subscriptions: []subscription{},
 	}
 	if ts.Ended {
 		t.State, t.Error, t.Attempt = "ended", "", 0
 	}
 	for _, s := range ts.Subscriptions {
 		t.Subscriptions = append(t.Subscriptions, subscription{
-			Policy: s.Policy.String(), Delivered: s.Delivered, Lost: newLosses(s.Lost), Lag: s.Lag, MaxLag: s.MaxLag,
+			Name: s.Name, Policy: s.Policy.String(), Delivered: s.Delivered, Lost: newLosses(s.Lost), Lag: s.Lag, MaxLag: s.MaxLag,
 		})
 	}
 	slices.SortStableFunc(t.Subscriptions, func(a, b subscription) int { // the worst first
@@ -168,6 +173,8 @@ func newIncident(n pubsub.Incident) incident {
 	case n.State != nil:
 		s := n.State
 		v.Kind, v.State, v.Attempt, v.Down, v.Error = "state", s.State.String(), s.Attempt, seconds(s.Downtime.Seconds()), text(s.Err)
+	case n.Dropped > 0:
+		v.Kind, v.Name, v.Dropped, v.Error = "dropped", n.Subscription, n.Dropped, text(n.Err)
 	default:
 		v.Kind, v.Error = "end", text(n.Err)
 	}

@@ -34,19 +34,28 @@ func open(t *testing.T, b *memory.Backend, topic string, after pubsub.Position) 
 // start calls Receive. Each frame is handed to f, if not nil, before it is
 // recorded; an error of f is a refusal.
 func (r *receiver) start(f func(context.Context, pubsub.Frame) error) *receiver {
-	go func() {
-		r.done <- r.stream.Receive(func(ctx context.Context, fr pubsub.Frame) error {
-			if f != nil {
-				if err := f(ctx, fr); err != nil {
-					return err
-				}
+	deliver := func(ctx context.Context, fr pubsub.Frame) error {
+		if f != nil {
+			if err := f(ctx, fr); err != nil {
+				return err
 			}
-			r.mu.Lock()
-			defer r.mu.Unlock()
-			r.frames = append(r.frames, fr)
-			return nil
-		})
-	}()
+		}
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.frames = append(r.frames, fr)
+		return nil
+	}
+	run := func(ctx context.Context, at pubsub.Position, ps []pubsub.Payload) (int, error) {
+		for i, p := range ps {
+			fr := pubsub.Frame{Kind: pubsub.KindMessage, More: i < len(ps)-1, Payload: p, Position: at}
+			if err := deliver(ctx, fr); err != nil {
+				return i, err
+			}
+			at.Sequence++
+		}
+		return len(ps), nil
+	}
+	go func() { r.done <- r.stream.(pubsub.RunStream).ReceiveRuns(deliver, run) }()
 	return r
 }
 

@@ -25,8 +25,11 @@ const (
 	over
 )
 
-// deliver is what a pubsub.Stream is given to deliver by.
-type deliver func(context.Context, pubsub.Frame) error
+// deliver and run are what a pubsub.Stream is given to deliver by.
+type (
+	deliver func(context.Context, pubsub.Frame) error
+	run     func(ctx context.Context, at pubsub.Position, ps []pubsub.Payload) (taken int, err error)
+)
 
 // item is what a stream queues: a frame, or what Flush was given.
 type item struct {
@@ -41,6 +44,7 @@ type stream struct {
 	ctx     context.Context
 	start   pubsub.Position
 	deliver deliver
+	run     run           // nil if the taker takes no runs
 	wake    chan struct{} // there is something to do for Receive, which makes it
 
 	index   int  // in topic.streams, negative if it is not there
@@ -63,13 +67,18 @@ func (s *stream) Start() pubsub.Position { return s.start }
 
 // Receive implements pubsub.Stream.
 func (s *stream) Receive(deliver func(context.Context, pubsub.Frame) error) error {
+	return s.ReceiveRuns(deliver, nil)
+}
+
+// ReceiveRuns implements pubsub.RunStream.
+func (s *stream) ReceiveRuns(deliver func(context.Context, pubsub.Frame) error, run func(context.Context, pubsub.Position, []pubsub.Payload) (int, error)) error {
 	t := s.topic
 	t.mu.Lock()
 	if s.deliver != nil {
 		t.mu.Unlock()
 		return fmt.Errorf("memory: Receive called twice on a stream of %q: %w", t.name, pubsub.ErrInvalidArgument)
 	}
-	s.deliver = deliver
+	s.deliver, s.run = deliver, run
 	s.wake = make(chan struct{}, 1)
 	for s.ctx.Err() == nil {
 		if len(s.queue) > 0 {

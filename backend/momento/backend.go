@@ -7,26 +7,60 @@
 // its place, as a [pubsub.Discontinuity]:
 //
 //	CauseBackend    the service announced a gap, its numbers show one, or a
-//	                message could not be received (without a value, or larger
-//	                than the 4 MiB that gRPC takes; Err tells which)
+//	                message could not be received (without a value, not to be
+//	                decoded, or larger than the 4 MiB that gRPC takes; Err tells
+//	                which)
 //	CauseReconnect  the same, of messages that passed while the stream was
 //	                down; without a count if no message had arrived by which
 //	                the stream could have been resumed
-//	CauseReset      the topic began a new page of numbers
+//	CauseReset      the topic began a new page of numbers, or is on another page
+//	                than the position that the stream was to begin behind, or
+//	                its numbers jumped by more than 2^32; without a count
 //
-// The service names the number a topic stands at, but its sources disagree
-// whether that message has passed already. A stream that breaks before its
-// first message resumes at that number: it loses nothing, and may deliver one
-// message that was accepted just before Subscribe.
+// A message that cannot be received bears no number that could be read. The next
+// one tells how many are missing; if none comes within two seconds, the hole is
+// told without a count. A stream that breaks on such a message again and again
+// goes on behind it.
 //
-// A stream ends by itself only with an error that will not pass: refused
-// credentials, no permission, no such cache, an invalid argument, or the
-// Backend's end.
+// # Where a stream begins
 //
-// Goroutines: a Backend has one while it makes an SDK client and one while it
-// closes one; Close waits for both. A stream runs on the goroutine that calls
-// Receive, and on a second one while it holds a discontinuity; Receive waits
-// for it.
+// The service tells a new stream the number that the topic stands at, at once,
+// if the topic has messages. Its sources disagree whether the message with that
+// number has passed already. So a stream's Start, and where it resumes if it
+// breaks before its first message, is the earlier of the two: it loses nothing,
+// and may deliver one message that was accepted just before Subscribe. Of a topic
+// without messages the service tells nothing, and Start is zero. Subscribe waits
+// for the number for four times as long as the service took to accept the stream,
+// but for 50 ms at least and 250 ms at most.
+//
+// Of earlier messages the service promises "some of the newest", and not how
+// many: that is what Start.Oldest begins with. Start.Last asks twice, first where
+// the topic stands and then for so many messages before that, and begins with
+// those of them that the service has.
+//
+// # How a stream ends
+//
+// A stream ends by itself only with an error that will not pass, by the word of
+// the service itself: refused credentials, no permission, no such cache, an
+// invalid argument ([WithRefusalPatience] has it wait for that to pass), or the
+// Backend's end. What gRPC says, or what stands between, such as a proxy with an
+// error page, counts as pubsub.ErrUnavailable, and the stream goes on trying.
+//
+// # What others write
+//
+// Texts from outside are kept and shown up to 512 bytes, without control
+// characters, and without the credentials that the Backend uses. That holds for
+// the errors of the service and of what stands between, also where errors.As
+// finds an SDK error in them, and for what the SDK logs, which is logged at Debug.
+//
+// # Goroutines
+//
+// A Backend has one while it makes an SDK client and one while it closes one;
+// Close waits for both. It has one for a call of the credentials function, which
+// Close waits for as [WithCredentialsFunc] says. A stream runs on the goroutine
+// that calls Receive, and on a second one while Subscribe waits for where it
+// begins, while it brings what there was before, and while it holds a
+// discontinuity; Receive waits for it.
 package momento
 
 import (
@@ -50,6 +84,8 @@ type Backend struct {
 	cancel    context.CancelFunc
 	clients   clients
 	recovery  *recovery
+	outages   outages
+	foreign   foreign
 }
 
 var _ pubsub.Backend = (*Backend)(nil)
@@ -79,6 +115,7 @@ func New(cacheName string, opts ...Option) (*Backend, error) {
 	if err := b.options.resolve(); err != nil {
 		return nil, err
 	}
+	b.outages.log = b.options.logger
 	b.ctx, b.cancel = context.WithCancel(context.Background())
 	b.clients = clients{
 		ctx:         b.ctx,
@@ -86,16 +123,21 @@ func New(cacheName string, opts ...Option) (*Backend, error) {
 		refreshes:   b.options.refreshes,
 		timeout:     b.options.subscribeTimeout,
 		capacity:    b.options.capacity(),
+		check:       b.options.checkCredentials,
+		freshAfter:  b.options.freshAfter,
+		log:         b.options.logger,
+		foreign:     &b.foreign,
 		open:        make(map[*client]struct{}),
-		dial:        func(p auth.CredentialProvider) (*sdkClient, error) { return newSDKClient(&b.options, p) },
+		dial:        func(p auth.CredentialProvider) (*sdkClient, error) { return newSDKClient(&b.options, &b.foreign, p) },
 	}
 	return b, nil
 }
 
 // Subscribe implements [pubsub.Backend]. It tries once, and again only
-// if that failed for a reason that has since been mended.
+// if that failed for a reason that has since been mended. The package comment
+// says what Momento promises of where a stream begins.
 func (b *Backend) Subscribe(ctx context.Context, topic string, from pubsub.Start) (pubsub.Stream, error) {
-	s, err := b.subscribe(ctx, topic, from.After)
+	s, err := b.subscribe(ctx, topic, from)
 	if err != nil {
 		return nil, err
 	}
@@ -104,6 +146,9 @@ func (b *Backend) Subscribe(ctx context.Context, topic string, from pubsub.Start
 
 // Publish implements [pubsub.Backend]. A Text payload is published as a
 // Momento string, a Binary one as bytes. See [WithPublishRetry] about errors.
+//
+// pubsub.OutcomeOf tells of its errors that the message was not accepted where
+// that is certain: the request was not sent, or the service itself refused it.
 func (b *Backend) Publish(ctx context.Context, topic string, p pubsub.Payload) error {
 	request := &sdk.TopicPublishRequest{CacheName: b.cacheName, TopicName: topic}
 	switch p.Format {
@@ -112,45 +157,53 @@ func (b *Backend) Publish(ctx context.Context, topic string, p pubsub.Payload) e
 	case pubsub.Binary:
 		request.Value = sdk.Bytes(p.Data)
 	default:
-		return fmt.Errorf("%w: unknown format %v", pubsub.ErrInvalidPayload, p.Format)
+		return pubsub.WithOutcome(fmt.Errorf("%w: unknown format %v", pubsub.ErrInvalidPayload, p.Format), pubsub.NotAccepted)
 	}
-	err := b.publish(ctx, request)
+	var all attempts
+	err := b.publish(ctx, request, &all)
 	if err == nil || b.options.publishRetry == nil {
-		return err
+		return all.tell(err)
 	}
 	policy := b.options.publishRetry()
 	if policy == nil {
-		return invalid("the function given to WithPublishRetry returned nil")
+		return all.tell(pubsub.WithOutcome(invalid("the function given to WithPublishRetry returned nil"), pubsub.OutcomeOf(err)))
 	}
 	policy.Reset()
 	for errors.Is(err, pubsub.ErrUnavailable) || errors.Is(err, pubsub.ErrLimitExceeded) {
 		wait := policy.NextBackOff()
 		if wait == backoff.Stop {
-			return err
+			break
 		}
 		if !sleep(ctx, max(wait, minWait), b.ctx.Done()) {
-			return &serviceError{sentinel: ctx.Err(), cause: err}
+			err = &serviceError{sentinel: ctx.Err(), cause: err} // with its outcome
+			break
 		}
-		err = b.publish(ctx, request)
+		err = b.publish(ctx, request, &all)
 	}
-	return err
+	return all.tell(err)
 }
 
 // publish makes one attempt, or a second one with fresh credentials.
-func (b *Backend) publish(ctx context.Context, request *sdk.TopicPublishRequest) error {
+func (b *Backend) publish(ctx context.Context, request *sdk.TopicPublishRequest, all *attempts) error {
 	replaced, err := b.call(ctx, request)
 	if replaced && errors.Is(err, pubsub.ErrUnauthenticated) {
 		_, err = b.call(ctx, request)
+	}
+	if err != nil {
+		all.failed(err)
 	}
 	return err
 }
 
 // call makes one attempt. replaced tells that the next one would be made with
-// another SDK client.
+// another SDK client. The error tells the attempt's outcome.
 func (b *Backend) call(ctx context.Context, request *sdk.TopicPublishRequest) (replaced bool, err error) {
+	if ctx.Err() != nil {
+		return false, pubsub.WithOutcome(ctx.Err(), pubsub.NotAccepted)
+	}
 	cl, err := b.clients.acquire(ctx)
 	if err != nil {
-		return false, err
+		return false, pubsub.WithOutcome(err, pubsub.NotAccepted)
 	}
 	callCtx := ctx
 	if b.options.publishTimeout < b.options.subscribeTimeout {
@@ -164,14 +217,15 @@ func (b *Backend) call(ctx context.Context, request *sdk.TopicPublishRequest) (r
 	if err == nil {
 		return false, nil
 	}
+	outcome := outcomeOf(err)
 	if b.ctx.Err() != nil {
-		return false, &serviceError{sentinel: errClosed, cause: err}
+		return false, pubsub.WithOutcome(&serviceError{sentinel: errClosed, cause: err}, outcome)
 	}
 	err = translatePublish(ctx, err)
-	if ctx.Err() != nil {
-		return false, err // the caller's own end tells nothing of the connection
+	if ctx.Err() == nil { // the caller's own end tells nothing of the connection
+		replaced = b.clients.failed(cl, err)
 	}
-	return b.clients.failed(cl, err), err
+	return replaced, pubsub.WithOutcome(err, outcome)
 }
 
 // Close ends the Backend: its streams end with pubsub.ErrClosed, and calls

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"maps"
 	"slices"
 	"sync"
@@ -45,8 +46,13 @@ type clients struct {
 	timeout     time.Duration // of credentials
 	capacity    int           // streams that a client has room for
 	dial        func(auth.CredentialProvider) (*sdkClient, error)
+	check       func(auth.CredentialProvider) error // of what credentials returned
+	freshAfter  time.Duration                       // 0: a client is used however long it was idle
+	log         *slog.Logger
+	foreign     *foreign
 
 	mu      sync.Mutex
+	asking  *asking // the call of credentials that is under way
 	closed  bool
 	forced  bool   // clients are closed though they are in use
 	grant   *grant // what the next client is made with; nil: to be asked for
@@ -92,11 +98,14 @@ type making struct {
 // acquire returns the current client, making one if there is none. The caller
 // owes a release.
 func (c *clients) acquire(ctx context.Context) (*client, error) {
-	for {
+	for waited := false; ; waited = true {
 		c.mu.Lock()
 		if c.closed {
 			c.mu.Unlock()
 			return nil, errClosed
+		}
+		if cl := c.current; cl != nil && !waited && c.idle(cl) {
+			c.retire(cl)
 		}
 		if cl := c.current; cl != nil {
 			cl.users++
@@ -119,6 +128,20 @@ func (c *clients) acquire(ctx context.Context) (*client, error) {
 			return nil, translate(ctx, ctx.Err())
 		}
 	}
+}
+
+// idle reports whether cl was without a success for so long that its connection
+// is not to be trusted. Requires mu.
+func (c *clients) idle(cl *client) bool {
+	if c.freshAfter <= 0 {
+		return false
+	}
+	last := cl.made
+	if cl.succeeded.After(last) {
+		last = cl.succeeded
+	}
+	// The monotonic clock may have stood still while the process was frozen.
+	return time.Now().Round(0).Sub(last.Round(0)) > c.freshAfter
 }
 
 // make makes a client. It runs on a goroutine of its own because those who
@@ -158,20 +181,61 @@ func (c *clients) dialNew() (*client, error) {
 	return &client{sdkClient: tc, grant: g, made: time.Now(), streams: make(map[sdk.TopicSubscription]struct{})}, nil
 }
 
-// ask asks for credentials.
+// asking is a call of the credentials function, which may not return.
+type asking struct {
+	done chan struct{}
+	p    auth.CredentialProvider
+	err  error
+}
+
+// ask asks for credentials. It waits no longer than it says, whatever the
+// function does. One that has not returned then is left alone, and its result
+// is what the next one who asks waits for.
 func (c *clients) ask() (auth.CredentialProvider, error) {
 	ctx, cancel := context.WithTimeout(c.ctx, c.timeout)
 	defer cancel()
-	p, err := c.credentials(ctx)
+	c.mu.Lock()
+	a := c.asking
+	if a == nil {
+		a = &asking{done: make(chan struct{})}
+		c.asking = a
+		// Not in wg: it is the function's own matter when it ends.
+		go func() {
+			defer func() {
+				c.mu.Lock()
+				c.asking = nil
+				c.mu.Unlock()
+				close(a.done)
+			}()
+			a.p, a.err = c.credentials(ctx)
+		}()
+	}
+	c.mu.Unlock()
+	select {
+	case <-a.done:
+	case <-ctx.Done():
+		patience := time.NewTimer(closePause)
+		defer patience.Stop()
+		select {
+		case <-a.done:
+		case <-patience.C:
+			c.log.Warn("momento: the credentials function has not returned though its ctx ended; it is no longer waited for")
+			if c.ctx.Err() != nil {
+				return nil, errClosed
+			}
+			return nil, fmt.Errorf("momento: credentials: %w: the function has not returned within %v and a tenth of a second", pubsub.ErrUnavailable, c.timeout)
+		}
+	}
+	p, err := a.p, a.err
 	switch {
 	case c.ctx.Err() != nil:
 		return nil, errClosed
 	case err != nil && permanent(err):
-		return nil, fmt.Errorf("momento: credentials: %w", err)
+		return nil, fmt.Errorf("momento: credentials: %w", c.foreign.wrap(err))
 	case err != nil:
-		return nil, fmt.Errorf("momento: credentials: %w: %w", pubsub.ErrUnavailable, err)
+		return nil, fmt.Errorf("momento: credentials: %w: %w", pubsub.ErrUnavailable, c.foreign.wrap(err))
 	}
-	if err := checkCredentials(p); err != nil {
+	if err := c.check(p); err != nil {
 		return nil, invalid("%v", err)
 	}
 	return p, nil

@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"os"
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -79,9 +81,66 @@ func checkCredentials(p auth.CredentialProvider) error {
 		_, err = strconv.ParseUint(port, 10, 16)
 	}
 	if err != nil || host == "" || strings.ContainsAny(host, "<>/@ \t\r\n") {
-		return fmt.Errorf("the credentials name no usable endpoint (host:port): %q", endpoint)
+		return fmt.Errorf("the credentials name no usable endpoint (host:port): %q", cut(endpoint, 128))
 	}
 	return nil
+}
+
+// checkCredentials checks credentials that a function returned.
+func (o *options) checkCredentials(p auth.CredentialProvider) error {
+	if err := checkCredentials(p); err != nil {
+		return err
+	}
+	return o.checkSecure(p)
+}
+
+// checkSecure refuses credentials that have the key travel in plain text, unless
+// to this machine or to a host that was asked for by name.
+func (o *options) checkSecure(p auth.CredentialProvider) error {
+	if p.IsCacheEndpointSecure() {
+		return nil
+	}
+	host := hostOf(p.GetCacheEndpoint())
+	if isLoopback(host) || slices.Contains(o.insecureHosts, host) {
+		return nil
+	}
+	return fmt.Errorf("the credentials say that the connection to %q is not to be secured by TLS, so that the key would travel in plain text: "+
+		"correct them, or permit it with WithInsecureHost(%q)", cut(host, 128), cut(host, 128))
+}
+
+// hostOf returns the host of a gRPC target: host:port, perhaps behind a scheme.
+func hostOf(endpoint string) string {
+	scheme, rest, ok := strings.Cut(endpoint, "://")
+	switch {
+	case !ok && strings.HasPrefix(endpoint, "unix:"), scheme == "unix", scheme == "unix-abstract":
+		return "localhost"
+	case ok:
+		endpoint = rest[strings.LastIndex(rest, "/")+1:] // behind the authority
+	}
+	host, _, err := net.SplitHostPort(endpoint)
+	if err != nil {
+		return endpoint
+	}
+	return host
+}
+
+func isLoopback(host string) bool {
+	if strings.EqualFold(host, "localhost") {
+		return true
+	}
+	ip, err := netip.ParseAddr(host)
+	return err == nil && ip.Unmap().IsLoopback()
+}
+
+// unresolved is a set of credentials whose endpoint gRPC does not resolve.
+type unresolved struct{ auth.CredentialProvider }
+
+func (p unresolved) GetCacheEndpoint() string {
+	endpoint := p.CredentialProvider.GetCacheEndpoint()
+	if strings.Contains(endpoint, "://") {
+		return endpoint
+	}
+	return "passthrough:///" + endpoint
 }
 
 // invalid returns an error about an argument or option of New.

@@ -4,11 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
 	sdk "github.com/momentohq/client-sdk-go/momento"
 	"github.com/topicbus/pubsub"
+	"google.golang.org/grpc/status"
 )
 
 var (
@@ -21,8 +23,11 @@ var (
 // deadlineSlack is by how much the service may be ahead of a ctx's deadline.
 const deadlineSlack = 10 * time.Millisecond
 
-// sentinels maps the SDK's error codes to the errors of package pubsub. A code
-// that is not listed counts as unavailable: what is unknown may pass.
+// sentinels maps the SDK's error codes to the errors of package pubsub, if it
+// is the service that speaks. A code that is not listed counts as unavailable:
+// what is unknown may pass. So does BadRequestError, which is what the SDK makes
+// of a method that is not implemented and of numbers that are out of range: the
+// first is what proxies and services that are being replaced answer.
 var sentinels = map[string]error{
 	sdk.AuthenticationError:          pubsub.ErrUnauthenticated,
 	sdk.PermissionError:              pubsub.ErrPermissionDenied,
@@ -30,7 +35,6 @@ var sentinels = map[string]error{
 	sdk.StoreNotFoundError:           pubsub.ErrNotFound,
 	sdk.ItemNotFoundError:            pubsub.ErrNotFound,
 	sdk.InvalidArgumentError:         pubsub.ErrInvalidArgument,
-	sdk.BadRequestError:              pubsub.ErrInvalidArgument,
 	sdk.LimitExceededError:           pubsub.ErrLimitExceeded,
 	sdk.ClientResourceExhaustedError: pubsub.ErrLimitExceeded,
 	sdk.ServerUnavailableError:       pubsub.ErrUnavailable,
@@ -76,6 +80,61 @@ func unconnected(err error) bool {
 
 // exhausted reports whether the SDK's own pool refused a stream.
 func exhausted(err error) bool { return code(err) == sdk.ClientResourceExhaustedError }
+
+// between reports whether err was not said by the service, but by gRPC itself
+// or by something between us and the service, such as a proxy. An error page
+// has a code that gRPC derives from its HTTP status; only the texts tell that
+// from the service's own word. A refusal without any text counts too: it is
+// what proxies give that have no text of their own, and the service has one.
+func between(err error) bool {
+	text, ok := said(err)
+	return ok && (text == "" || hasPrefix(text, notTheService))
+}
+
+// said returns the text that an error of the SDK came with. What the SDK writes
+// before it is left out.
+func said(err error) (text string, ok bool) {
+	var me sdk.MomentoError
+	if !errors.As(err, &me) {
+		return "", false
+	}
+	if st, ok := status.FromError(me.OriginalErr()); ok && me.OriginalErr() != nil {
+		return strings.TrimSpace(st.Message()), true
+	}
+	return strings.TrimSpace(me.Message()), true
+}
+
+// notTheService begins what gRPC itself and common proxies say.
+var notTheService = []string{
+	"unexpected HTTP status code received from server: ", // an error page
+	"transport: ", // an unexpected content type, a malformed status
+	"malformed header: ",
+	"stream terminated by RST_STREAM with error code: ",
+	"grpc: ", // what arrived cannot be read
+	"connection error: ",
+	"error reading from server: ",
+	"RBAC: access denied", // Envoy's filters
+	"Jwt ",
+	"upstream ",
+	"no healthy upstream",
+}
+
+func hasPrefix(text string, prefixes []string) bool {
+	return slices.ContainsFunc(prefixes, func(p string) bool { return strings.HasPrefix(text, p) })
+}
+
+// undecodable reports whether err says that gRPC could not make a message of
+// what arrived. If it is not the network's fault, it is so again each time.
+func undecodable(err error) bool {
+	text, ok := said(err)
+	return ok && hasPrefix(text, []string{
+		"grpc: failed to unmarshal the received message",
+		"grpc: failed to decompress the",
+		"grpc: Decompressor is not installed",
+		"grpc: compressed flag set",
+		"grpc: received unexpected payload format",
+	})
+}
 
 // oversize reports whether err says that a received message exceeded gRPC's
 // limit. A limit of the service has the same code; only gRPC's own text tells
@@ -148,7 +207,7 @@ func translate(ctx context.Context, err error) error {
 		return &serviceError{sentinel: ctx.Err(), cause: err}
 	}
 	sentinel := sentinels[code(err)]
-	if sentinel == nil {
+	if sentinel == nil || permanent(sentinel) && between(err) {
 		sentinel = pubsub.ErrUnavailable
 	}
 	return &serviceError{sentinel: sentinel, cause: err}

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cenkalti/backoff/v4"
 	"github.com/momentohq/client-sdk-go/auth"
 	"github.com/momentohq/client-sdk-go/config"
 	sdk "github.com/momentohq/client-sdk-go/momento"
@@ -331,4 +332,8 @@ func (r *receiver) state(t testing.TB, state pubsub.State) pubsub.StateChange {
 			return *f.State
 		}
 	}
+}
+
+func constantly(d time.Duration) func() backoff.BackOff {
+	return func() backoff.BackOff { return backoff.NewConstantBackOff(d) }
 }

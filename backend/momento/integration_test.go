@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"github.com/momentohq/client-sdk-go/auth"
+	"github.com/momentohq/client-sdk-go/config"
+	"github.com/momentohq/client-sdk-go/config/logger"
 	sdk "github.com/momentohq/client-sdk-go/momento"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -51,9 +53,14 @@ func newServer(t testing.TB, opts ...momentotest.Option) *momentotest.Server {
 // near its timeouts.
 func open(t testing.TB, srv *momentotest.Server, opts ...momento.Option) *momento.Backend {
 	t.Helper()
+	// The answer to a ping has a second by default, which a busy machine misses.
+	configuration := config.TopicsDefaultWithLogger(logger.NewNoopMomentoLoggerFactory())
+	transport := configuration.GetTransportStrategy()
+	transport = transport.WithGrpcConfig(transport.GetGrpcConfig().WithKeepAliveTimeout(patience / 2))
 	b, err := momento.New("cache", append([]momento.Option{
 		momento.WithCredentials(srv.Credentials()),
 		momento.WithLogger(slog.New(slog.NewTextHandler(io.Discard, nil))),
+		momento.WithConfiguration(configuration.WithTransportStrategy(transport)),
 		momento.WithSubscribeTimeout(patience / 2),
 		momento.WithPublishTimeout(patience / 2),
 	}, opts...)...)
@@ -81,6 +88,12 @@ func listen(t testing.TB, b *momento.Backend, topic string) *listener {
 		cancel()
 		require.NoError(t, err)
 	}
+	return receiveAll(t, s, cancel)
+}
+
+// receiveAll receives a stream, which is ended with the test.
+func receiveAll(t testing.TB, s pubsub.Stream, cancel func()) *listener {
+	t.Helper()
 	l := &listener{frames: make(chan pubsub.Frame, 1<<16), done: make(chan struct{})}
 	go func() {
 		defer close(l.done)
@@ -96,6 +109,18 @@ func listen(t testing.TB, b *momento.Backend, topic string) *listener {
 		<-l.done
 	})
 	return l
+}
+
+// any returns the next frame.
+func (l *listener) any(t testing.TB) pubsub.Frame {
+	t.Helper()
+	select {
+	case f := <-l.frames:
+		return f
+	case <-time.After(patience):
+		require.FailNow(t, "timeout")
+		return pubsub.Frame{}
+	}
 }
 
 func (l *listener) next(t testing.TB, kind pubsub.Kind) pubsub.Frame {
@@ -147,7 +172,7 @@ func TestReconnectAfterEndStreams(t *testing.T) {
 	for _, inclusive := range []bool{false, true} {
 		for code := codes.OK; code <= codes.DataLoss; code++ {
 			switch code {
-			case codes.InvalidArgument, codes.NotFound, codes.PermissionDenied, codes.Unauthenticated, codes.OutOfRange, codes.Unimplemented:
+			case codes.InvalidArgument, codes.NotFound, codes.PermissionDenied, codes.Unauthenticated:
 				continue // permanent
 			}
 			t.Run(fmt.Sprintf("%v inclusive %v", code, inclusive), func(t *testing.T) {
@@ -270,8 +295,11 @@ func TestManySubscriptions(t *testing.T) {
 	t.Logf("all %d were back after %v", n, time.Since(back))
 	publish(2)
 
-	_, err := b.Subscribe(t.Context(), "one too many", pubsub.Start{})
-	for i := 0; err == nil && i < 50; i++ { // connections take 100 each
+	// An SDK client has 5 connections of 100 streams. When an outage had it
+	// replaced, those that came back before are on the old one, and the new one
+	// has room for up to 500 more.
+	var err error
+	for i := 0; err == nil && i <= 500; i++ {
 		_, err = b.Subscribe(t.Context(), "one too many", pubsub.Start{})
 	}
 	require.ErrorIs(t, err, pubsub.ErrLimitExceeded)

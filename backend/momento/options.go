@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"math"
+	"strings"
 	"time"
 
 	"github.com/cenkalti/backoff/v4"
@@ -23,7 +24,8 @@ type Option func(*options)
 
 type options struct {
 	credentials      credentialsFunc
-	refreshes        bool // credentials can be asked for fresh ones
+	provider         auth.CredentialProvider // what credentials returns, nil if that is not known
+	refreshes        bool                    // credentials can be asked for fresh ones
 	configuration    config.TopicsConfiguration
 	backOff          func() backoff.BackOff
 	publishRetry     func() backoff.BackOff // nil: none
@@ -31,6 +33,10 @@ type options struct {
 	subscribeTimeout time.Duration // 0: the configuration's
 	publishTimeout   time.Duration // 0: the configuration's
 	maxSubscriptions uint32        // 0: the configuration's
+	refusalPatience  time.Duration // 0: none
+	insecureHosts    []string      // that may be talked to without TLS
+	proxyResolves    bool          // names are not resolved here
+	freshAfter       time.Duration // 0: never
 	logger           *slog.Logger
 	newClient        func(config.TopicsConfiguration, auth.CredentialProvider) (sdk.TopicClient, error)
 	err              error // the first option that cannot work
@@ -74,7 +80,7 @@ func WithCredentials(p auth.CredentialProvider) Option {
 			o.fail("WithCredentials: %v", err)
 			return
 		}
-		o.credentials, o.refreshes = constant(p), false
+		o.credentials, o.refreshes, o.provider = constant(p), false, p
 	}
 }
 
@@ -84,16 +90,62 @@ func WithCredentials(p auth.CredentialProvider) Option {
 // then go on where they were. Fresh credentials that are refused at once are a
 // permanent error, and for a second f is not asked for others.
 //
+// Momento's disposable tokens live for 25 hours at most: a process that runs for
+// longer with such a token needs this option, and not WithCredentials.
+//
 // f is called from one goroutine at a time. Its ctx ends with the Backend and
-// after the subscribe timeout; f must return soon after. An error of f counts
-// as pubsub.ErrUnavailable, and is tried again by subscriptions, unless
-// errors.Is finds one of pubsub's permanent errors in it.
+// after the subscribe timeout; f must return soon after. If it has not after
+// another tenth of a second then it is no longer waited for: calls that need
+// credentials fail with pubsub.ErrUnavailable, a line is logged at Warn, and the
+// goroutine in f is left behind. f is not called again until it has returned.
+//
+// An error of f counts as pubsub.ErrUnavailable, and is tried again by
+// subscriptions, unless errors.Is finds one of pubsub's permanent errors in it.
 func WithCredentialsFunc(f func(context.Context) (auth.CredentialProvider, error)) Option {
 	return func(o *options) {
 		if f == nil {
 			o.fail("WithCredentialsFunc: the function is nil")
 		}
-		o.credentials, o.refreshes = f, true
+		o.credentials, o.refreshes, o.provider = f, true, nil
+	}
+}
+
+// WithInsecureHost permits credentials that say that the connection to a host is
+// not to be secured by TLS. Without it New (or the call that needs them) refuses
+// such credentials, unless they name a loopback address or localhost: the key and
+// all messages would travel in plain text. host is a name or address without a
+// port, as the credentials' endpoint has it. The option may be given several
+// times.
+func WithInsecureHost(host string) Option {
+	return func(o *options) {
+		if strings.TrimSpace(host) == "" || strings.ContainsAny(host, "/@ \t\r\n") {
+			o.fail("WithInsecureHost: %q is not a host name", host)
+		}
+		o.insecureHosts = append(o.insecureHosts, host)
+	}
+}
+
+// WithProxyNames is for processes behind a forward proxy that alone can resolve
+// the service's name. gRPC takes the proxy from the environment: HTTPS_PROXY,
+// and NO_PROXY for hosts that need none. It must be set before the process makes
+// its first connection. With this option the proxy is told the name to connect
+// to, and nothing is resolved here. It works for whatever credentials there are,
+// including those of MOMENTO_API_KEY and MOMENTO_ENDPOINT. If the environment
+// names no proxy then the name is resolved when a connection is made.
+func WithProxyNames() Option { return func(o *options) { o.proxyResolves = true } }
+
+// WithFreshConnectionAfter is for processes that freeze between calls, as
+// functions in a cloud do. A connection does not survive that for long, and the
+// first Publish on it would fail after a second or more. With this option a
+// call makes a new connection if the last success was longer than idle ago, by
+// the clock on the wall. That costs the time to connect. Streams stay on the
+// connection that they have. The default, 0, trusts connections.
+func WithFreshConnectionAfter(idle time.Duration) Option {
+	return func(o *options) {
+		if idle < 0 {
+			o.fail("WithFreshConnectionAfter: %v is negative", idle)
+		}
+		o.freshAfter = idle
 	}
 }
 
@@ -130,6 +182,23 @@ func WithBackoff(f func() backoff.BackOff) Option {
 			o.fail("WithBackoff: the function is nil")
 		}
 		o.backOff = f
+	}
+}
+
+// WithRefusalPatience has a stream that the service accepted once, and refuses
+// now, go on trying for d before the refusal ends it: wrong credentials, no
+// permission, no such cache, an invalid argument. Such a refusal can pass, as
+// where permissions are being rolled out or credentials are being swapped.
+// Meanwhile the stream's states are Reconnecting, with the refusal as their Err.
+// The time counts from the first refusal since the stream was up for a second.
+//
+// The first Subscribe of a stream fails at once nevertheless. The default is 0.
+func WithRefusalPatience(d time.Duration) Option {
+	return func(o *options) {
+		if d < 0 {
+			o.fail("WithRefusalPatience: %v is negative", d)
+		}
+		o.refusalPatience = d
 	}
 }
 
@@ -217,7 +286,12 @@ func (o *options) resolve() error {
 		if err != nil {
 			return err
 		}
-		o.credentials = constant(p)
+		o.credentials, o.provider = constant(p), p
+	}
+	if o.provider != nil {
+		if err := o.checkSecure(o.provider); err != nil {
+			return invalid("%v", err)
+		}
 	}
 	if o.configuration == nil {
 		o.configuration = config.TopicsDefaultWithLogger(logger.NewNoopMomentoLoggerFactory())

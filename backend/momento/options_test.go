@@ -2,7 +2,6 @@ package momento
 
 import (
 	"bytes"
-	"context"
 	"encoding/base64"
 	"fmt"
 	"log"
@@ -10,6 +9,7 @@ import (
 	"math"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/momentohq/client-sdk-go/auth"
@@ -189,23 +189,38 @@ func TestNoVerbShowsTheKey(t *testing.T) {
 	}
 }
 
+// The SDK's lines are for who looks for a fault: the Backend says what matters.
 func TestSDKLogger(t *testing.T) {
 	var out bytes.Buffer
 	h := slog.NewTextHandler(&out, &slog.HandlerOptions{Level: slog.LevelDebug})
-	var l logger.MomentoLogger = sdkLogger{slog.New(h)}
+	var l logger.MomentoLogger = newSDKLogger(slog.New(h), &foreign{})
 	l.Trace("trace %d", 1)
 	l.Debug("debug %d", 2)
 	l.Info("info %d", 3)
 	l.Warn("warn %d\n", 4)
 	l.Error("error %d", 5)
-	text := out.String()
-	require.NotContains(t, text, "trace")
-	require.NotContains(t, text, `\n`)
-	for i, level := range []string{"DEBUG", "DEBUG", "INFO", "INFO"} {
-		require.Contains(t, strings.Split(text, "\n")[i], "level="+level)
-		require.Contains(t, strings.Split(text, "\n")[i], fmt.Sprint(i+2))
+	lines := strings.Split(strings.TrimSpace(out.String()), "\n")
+	require.Len(t, lines, 4, "all but trace")
+	for i, line := range lines {
+		require.Contains(t, line, "level=DEBUG")
+		require.Contains(t, line, fmt.Sprint(i+2))
+		require.NotContains(t, line, `\n`)
 	}
-	require.False(t, sdkLogger{slog.New(h)}.l.Enabled(context.Background(), slog.LevelDebug-4))
+}
+
+// A peer makes the SDK log a line per frame.
+func TestSDKLinesAreLimited(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var out bytes.Buffer
+		l := newSDKLogger(slog.New(slog.NewTextHandler(&out, &slog.HandlerOptions{Level: slog.LevelDebug})), &foreign{})
+		for range 100_000 {
+			l.Warn("Unrecognized response detected.")
+		}
+		require.Equal(t, sdkLinesPerSecond, strings.Count(out.String(), "\n"))
+		time.Sleep(time.Second)
+		l.Debug("last")
+		require.Contains(t, out.String(), fmt.Sprintf("msg=last component=momento-sdk lines_omitted=%d", 100_000-sdkLinesPerSecond))
+	})
 }
 
 func TestCapacity(t *testing.T) {

@@ -100,3 +100,43 @@ func TestPublishRetry(t *testing.T) {
 		require.Equal(t, 500*time.Millisecond, time.Since(start))
 	})
 }
+
+// A message may have been accepted if any of the attempts may.
+func TestOutcomeOfSeveralAttempts(t *testing.T) {
+	unknown, refused := errReset, errLimit
+	synctest.Test(t, func(t *testing.T) {
+		s := newService(t)
+		var tries int
+		var results []error
+		s.onPublish = func(context.Context, *fakeClient, *sdk.TopicPublishRequest) error {
+			tries++
+			return results[min(tries, len(results))-1]
+		}
+		b := s.newBackend(WithPublishRetry(func() backoff.BackOff {
+			return backoff.WithMaxRetries(backoff.NewConstantBackOff(time.Second), 2)
+		}))
+		for _, test := range []struct {
+			results []error
+			want    pubsub.Outcome
+		}{
+			{[]error{refused, refused, refused}, pubsub.NotAccepted},
+			{[]error{unknown, refused, refused}, pubsub.OutcomeUnknown},
+			{[]error{refused, unknown, refused}, pubsub.OutcomeUnknown},
+			{[]error{refused, refused, unknown}, pubsub.OutcomeUnknown},
+			{[]error{unknown, errToken}, pubsub.OutcomeUnknown},
+			{[]error{errAway, errAway, errAway}, pubsub.NotAccepted},
+			{[]error{unknown, nil}, pubsub.Accepted},
+		} {
+			tries, results = 0, test.results
+			require.Equal(t, test.want, pubsub.OutcomeOf(b.Publish(t.Context(), "topic", pubsub.Payload{})), "%v", test.results)
+		}
+		for first, want := range map[error]pubsub.Outcome{unknown: pubsub.OutcomeUnknown, refused: pubsub.NotAccepted} {
+			tries, results = 0, []error{first}
+			ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
+			err := b.Publish(ctx, "topic", pubsub.Payload{})
+			cancel()
+			require.ErrorIs(t, err, context.DeadlineExceeded, "it ended during a pause")
+			require.Equal(t, want, pubsub.OutcomeOf(err))
+		}
+	})
+}

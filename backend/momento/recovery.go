@@ -15,13 +15,18 @@ const (
 	limitStretch = 10
 	// minWait keeps a policy that does not wait from spinning.
 	minWait = time.Millisecond
+	// provenAfter is how long a stream must be back for others to follow: a
+	// service may accept streams only to end them.
+	provenAfter = 200 * time.Millisecond
 )
 
 // recovery lets the streams of a Backend come back together: however many are
 // down, they take turns in waiting, so that they try no more often than one
 // would, and when one gets through, the others follow.
 type recovery struct {
+	streams        atomic.Int64 // there are
 	usual, limited turns
+	budget         budget
 
 	mu   sync.Mutex
 	back chan struct{} // closed when a stream is back
@@ -69,6 +74,13 @@ func (t *turns) leave(own *turn) {
 	t.next()
 }
 
+// count returns how many streams wait for their turn.
+func (t *turns) count() int {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return len(t.waiting)
+}
+
 // next gives the turn to the next stream if it is free. Requires mu.
 func (t *turns) next() {
 	if t.busy || len(t.waiting) == 0 {
@@ -85,8 +97,52 @@ func (t *turns) next() {
 	t.waiting = slices.Delete(t.waiting, first, first+1)
 }
 
-// success tells that a stream is back.
+// budget keeps streams that come back only to break again from doing so at the
+// service's pace. A break takes one from it, and so does each stream that is
+// woken. There are four for each stream, and forty besides, and each second
+// gives back one for ten streams.
+type budget struct {
+	mu   sync.Mutex
+	used float64
+	asOf time.Time
+}
+
+// settle gives back what the time that passed gives back. Requires mu.
+func (b *budget) settle(streams int64) (perSecond, left float64) {
+	now := time.Now()
+	perSecond = max(1, float64(streams)/10)
+	b.used = max(0, b.used-now.Sub(b.asOf).Seconds()*perSecond)
+	b.asOf = now
+	return perSecond, float64(4*streams+40) - b.used
+}
+
+// broke takes note that one of so many streams broke, and returns how long it
+// waits before it tries to come back.
+func (b *budget) broke(streams int64) time.Duration {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	perSecond, left := b.settle(streams)
+	b.used++
+	return max(0, time.Duration((1-left)/perSecond*float64(time.Second)))
+}
+
+// wake reports whether n of so many streams may be woken.
+func (b *budget) wake(n int, streams int64) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if _, left := b.settle(streams); left < float64(n) {
+		return false
+	}
+	b.used += float64(n)
+	return true
+}
+
+// success tells that a stream is back, so that the others follow. If that was
+// so too often of late, they go on taking turns.
 func (r *recovery) success() {
+	if !r.budget.wake(r.usual.count(), r.streams.Load()) {
+		return
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	close(r.back)

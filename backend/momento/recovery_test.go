@@ -71,7 +71,7 @@ func TestLimitAfterAnOutage(t *testing.T) {
 				asOf := time.Now()
 				s.onTry = func(n int, _ *sdk.TopicSubscribeRequest) ([]any, error) {
 					if n <= streams {
-						return []any{time.Minute, errReset}, nil
+						return []any{sdk.TopicHeartbeat{}, time.Minute, errReset}, nil
 					}
 					tokens = min(perSecond, tokens+time.Since(asOf).Seconds()*perSecond)
 					asOf = time.Now()

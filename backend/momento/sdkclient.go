@@ -10,6 +10,7 @@ import (
 	"github.com/momentohq/client-sdk-go/auth"
 	"github.com/momentohq/client-sdk-go/config/logger"
 	sdk "github.com/momentohq/client-sdk-go/momento"
+	"github.com/momentohq/client-sdk-go/responses"
 )
 
 const (
@@ -26,18 +27,52 @@ const (
 // streams to connections. Depending on where that goroutine is, it panics,
 // which ends the process; the race detector always complains. So that goroutine
 // is ended first, from within the logger that it calls at each allotment.
+//
+// What the SDK says, and what comes through it, is foreign: see there.
 type sdkClient struct {
 	sdk.TopicClient
-	logger *endingLogger
+	logger  *endingLogger
+	foreign *foreign
 }
 
-func newSDKClient(o *options, p auth.CredentialProvider) (*sdkClient, error) {
-	l := &endingLogger{MomentoLogger: sdkLogger{o.logger.With("component", "momento-sdk")}, ended: make(chan struct{})}
+func newSDKClient(o *options, f *foreign, p auth.CredentialProvider) (*sdkClient, error) {
+	f.know(p.GetAuthToken())
+	l := &endingLogger{MomentoLogger: newSDKLogger(o.logger, f), ended: make(chan struct{})}
+	if o.proxyResolves {
+		p = unresolved{p}
+	}
 	c, err := o.newClient(o.sdkConfiguration(l), p)
 	if err != nil {
-		return nil, err
+		return nil, f.error(err)
 	}
-	return &sdkClient{TopicClient: c, logger: l}, nil
+	return &sdkClient{TopicClient: c, logger: l, foreign: f}, nil
+}
+
+// Publish implements [sdk.TopicClient].
+func (c *sdkClient) Publish(ctx context.Context, r *sdk.TopicPublishRequest) (responses.TopicPublishResponse, error) {
+	response, err := c.TopicClient.Publish(ctx, r)
+	return response, c.foreign.error(err)
+}
+
+// Subscribe implements [sdk.TopicClient].
+func (c *sdkClient) Subscribe(ctx context.Context, r *sdk.TopicSubscribeRequest) (sdk.TopicSubscription, error) {
+	sub, err := c.TopicClient.Subscribe(ctx, r)
+	if err != nil {
+		return nil, c.foreign.error(err)
+	}
+	return &sdkSubscription{sub, c.foreign}, nil
+}
+
+// sdkSubscription is a subscription of an sdkClient.
+type sdkSubscription struct {
+	sdk.TopicSubscription
+	foreign *foreign
+}
+
+// Event implements [sdk.TopicSubscription].
+func (s *sdkSubscription) Event(ctx context.Context) (sdk.TopicEvent, error) {
+	ev, err := s.TopicSubscription.Event(ctx)
+	return ev, s.foreign.error(err)
 }
 
 // Close closes the client. No Subscribe may be under way, and it must be
@@ -51,7 +86,7 @@ func (c *sdkClient) Close() {
 		// A Subscribe that goes nowhere takes what was allotted, so that the
 		// next allotment is due. One may not do: what it takes can be a refusal
 		// from when all streams were in use.
-		_, _ = c.Subscribe(ctx, &sdk.TopicSubscribeRequest{CacheName: "-", TopicName: "-"})
+		_, _ = c.TopicClient.Subscribe(ctx, &sdk.TopicSubscribeRequest{CacheName: "-", TopicName: "-"})
 		timer := time.NewTimer(closePause)
 		select {
 		case <-c.logger.ended:

@@ -6,6 +6,20 @@ import (
 	"github.com/topicbus/pubsub"
 )
 
+const (
+	// maxJump is how far numbers may jump for the messages between to be taken
+	// as missing. A topic would need a day to publish so many at 50,000 a second:
+	// what announces more is wrong, or the numbers began anew.
+	maxJump = 1 << 32
+	// maxSkips is how many frames in a row, each of which broke a stream that had
+	// just resumed, are skipped one by one. Then the stream goes on with what
+	// comes next: where it asks for messages there are others.
+	maxSkips = 8
+	// staleRun is how many items in a row, of a page that has passed, tell that
+	// the topic is on that page after all.
+	staleRun = 3
+)
+
 // sequencer decides, from the numbers on the frames of one topic, what is
 // delivered, what is a duplicate, what is missing, and where to resume. It is
 // a plain value: no goroutine, no clock, no transport.
@@ -15,7 +29,12 @@ import (
 // service announces is held until the next frame, because sources disagree
 // whether the next item bears the announced number or the one after it: an
 // item that follows settles the count, and the hole is reported once and
-// exactly. Any other frame has it reported as far as it is known.
+// exactly. Otherwise it is reported as far as it is known.
+//
+// Items are evidence, and what else arrives is not. So an item that could not
+// be read, whose number nobody knows and which may come again, is not counted:
+// the next item's number counts it. Where announcements and items contradict
+// each other, the items are delivered.
 type sequencer struct {
 	// at is the last position accounted for: delivered, reported lost, or from
 	// before the stream began. Its Page may be known before its Sequence is.
@@ -23,13 +42,34 @@ type sequencer struct {
 	// numbered tells that at.Sequence is known, so that an outage can be
 	// resumed.
 	numbered bool
+	// rooted tells that at was ever more than announced: an item was delivered,
+	// or the caller gave a position. begun says so of the present page, or that
+	// a hole was reported.
+	rooted, begun bool
 	// latest is the highest number that the next item can bear without a
-	// message being missing: at.Sequence+1, or more where the service did not
-	// tell for certain at which number it begins.
+	// message being missing that is not reported yet: at.Sequence+1, or more
+	// where something is uncertain.
 	latest uint64
+	// lenient tells, until an item comes, that announcements up to latest are
+	// of messages that nobody waits for.
+	lenient bool
 	// rejoined is set from a resubscription to the next item: what is missing
 	// there passed while the stream was down.
 	rejoined bool
+	// opening is set from a resubscription to the first thing that tells where
+	// the topic is: that one is believed whatever was known before.
+	opening bool
+	// skip is how many messages behind at are not asked for again, because the
+	// stream broke on what seems to be them. adrift tells that they were too
+	// many.
+	skip   uint64
+	adrift bool
+	// before is the last position accounted for on the page before.
+	before pubsub.Position
+	// stale is the last item dropped because of its page, and staleSeen how many
+	// there were in a row.
+	stale     pubsub.Position
+	staleSeen int
 	// held is what was announced but not yet reported.
 	held hole
 }
@@ -37,12 +77,12 @@ type sequencer struct {
 // hole is what is known of messages that are missing and not yet reported.
 type hole struct {
 	announced uint64 // the number at which the service goes on; 0 if it did not say
-	spoiled   uint64 // items that arrived but could not be read
-	err       error  // why they could not
+	spoiled   bool   // an item arrived but could not be read
+	err       error  // why it could not
 
-	reset bool            // the page changed
-	after pubsub.Position // reset: the last position of the old page, if known
-	lost  uint64          // reset: what is known to be missing of the old page
+	reset bool            // the numbers began anew
+	after pubsub.Position // reset: the last position before, if known
+	lost  uint64          // reset: what is known to be missing from before
 }
 
 // newSequencer returns a sequencer that begins behind after, or with whatever
@@ -51,16 +91,19 @@ func newSequencer(after pubsub.Position) sequencer {
 	if after.IsZero() {
 		return sequencer{}
 	}
-	return sequencer{at: after, numbered: true, latest: plus(after.Sequence, 1), rejoined: true}
+	return sequencer{
+		at: after, numbered: true, rooted: true, begun: true, latest: plus(after.Sequence, 1),
+		rejoined: true, opening: true,
+	}
 }
 
 // resumeAt returns what to ask the service for when subscribing (again): the
 // page and the first sequence number wanted. Zero asks for what comes next.
 func (s *sequencer) resumeAt() pubsub.Position {
-	if !s.numbered {
+	if !s.numbered || s.adrift {
 		return pubsub.Position{}
 	}
-	return pubsub.Position{Page: s.at.Page, Sequence: plus(s.at.Sequence, 1)}
+	return pubsub.Position{Page: s.at.Page, Sequence: plus(plus(s.at.Sequence, 1), s.skip)}
 }
 
 // item takes the position of an item. If deliver is true then the item is to
@@ -75,28 +118,57 @@ func (s *sequencer) item(p pubsub.Position) (d *pubsub.Discontinuity, deliver bo
 		if p.Page == 0 {
 			p.Page = s.at.Page // names no page: it belongs to the current one
 		}
-		if p.Page < s.at.Page || s.numbered && p.Page == s.at.Page && p.Sequence <= s.at.Sequence {
-			return nil, false
-		}
-		if p.Page > s.at.Page {
+		switch {
+		case p.Page < s.at.Page:
+			if s.rooted && !s.isBack(p) {
+				return nil, false
+			}
 			s.turn(p.Page)
+		case p.Page > s.at.Page:
+			s.turn(p.Page)
+		case s.begun && p.Sequence <= s.at.Sequence:
+			if s.at.Sequence-p.Sequence <= maxJump {
+				// A duplicate; what could not be read before it was one too.
+				if s.opening = false; s.held.spoiled {
+					s.held.spoiled, s.held.err = false, nil
+				}
+				return nil, false
+			}
+			s.turn(p.Page)
+		case s.numbered && s.latest < math.MaxUint64 && s.jumps(p.Sequence):
+			s.doubt()
 		}
 	}
 	if d = s.missing(p.Sequence); d != nil {
 		d.Resume = p
 	}
-	s.at, s.numbered, s.latest = p, true, plus(p.Sequence, 1)
-	s.rejoined, s.held = false, hole{}
+	*s = sequencer{at: p, numbered: true, rooted: true, begun: true, latest: plus(p.Sequence, 1), before: s.before}
 	return d, true
+}
+
+// isBack takes an item of a page that has passed. It reports whether so many
+// came in a row that the topic must be on that page.
+func (s *sequencer) isBack(p pubsub.Position) bool {
+	if p.Page == s.before.Page && p.Sequence <= s.before.Sequence {
+		return false // a duplicate, whatever the page is now
+	}
+	if p.Page != s.stale.Page || p.Sequence != plus(s.stale.Sequence, 1) {
+		s.staleSeen = 0
+	}
+	s.stale = p
+	s.staleSeen++
+	return s.staleSeen >= staleRun
 }
 
 // discontinuity takes an announcement: the service goes on at sequence, or
 // behind it, on page. Zeros stand for what it did not say.
 func (s *sequencer) discontinuity(sequence, page uint64) {
+	opening := s.opening
+	s.opening = false
 	switch {
-	case s.located() && page != 0 && page < s.at.Page:
+	case s.located() && page != 0 && page < s.at.Page && !opening:
 		// Of a page that has passed.
-	case s.located() && page > s.at.Page:
+	case s.located() && page != 0 && page != s.at.Page:
 		s.turn(page)
 		s.begin(sequence)
 	case !s.numbered:
@@ -106,65 +178,89 @@ func (s *sequencer) discontinuity(sequence, page uint64) {
 		if sequence > 0 {
 			s.begin(sequence)
 		}
-	case sequence >= s.expected():
-		// The unreadable ones came before it, and are among what is missing.
-		s.held.announced, s.held.spoiled = sequence, 0
+	case s.jumps(sequence):
+		s.doubt()
+	case s.lenient && sequence <= s.latest:
+	case sequence > s.at.Sequence:
+		// The unreadable one came before it, and is among what is missing.
+		s.held.announced = max(s.held.announced, sequence)
+		if sequence > plus(s.at.Sequence, 1) {
+			s.held.spoiled = false
+		}
 	}
 }
 
 // unreadable takes an item that arrived but could not be read, for which no
 // number is known.
 func (s *sequencer) unreadable(err error) {
-	s.held.spoiled++
+	s.held.spoiled = true
 	s.held.err = err
 }
 
+// broken takes an unreadable item that broke the stream, where the stream
+// stood. It would break it again if it were asked for.
+func (s *sequencer) broken(err error) {
+	s.unreadable(err)
+	s.skip++
+	s.adrift = s.adrift || s.skip > maxSkips
+}
+
 // quiet reports what is held though no item has followed it. The result is nil
-// if nothing is known to be missing.
+// if nothing is held.
 func (s *sequencer) quiet() *pubsub.Discontinuity {
 	if !s.holding() {
 		return nil
 	}
-	// Reckon with the announced number. What follows is measured from there by
-	// its own number, so that the reports add up.
 	upTo := s.expected()
 	d := s.missing(upTo)
-	switch {
-	case !s.numbered:
-	case s.exact() || s.held.spoiled == 0 && !s.held.reset:
-		s.latest = upTo
-	default:
-		s.latest = max(plus(s.latest, s.held.spoiled), upTo) // still uncertain
+	if s.held.spoiled {
+		if d == nil {
+			d = s.report(0)
+		}
+		d.Exact = false
 	}
 	if s.numbered {
-		s.at.Sequence = upTo - 1
-	}
-	if d != nil && s.exact() {
-		d.Resume = s.resumeAt()
+		// Reckon with the announced number. What follows is measured from there
+		// by its own number, so that the reports add up.
+		if upTo > plus(s.at.Sequence, 1) {
+			s.at.Sequence = upTo - 1
+			if !s.held.reset {
+				s.latest, s.begun = 0, true // what comes before was reported lost
+			}
+			s.latest = max(s.latest, upTo)
+		}
+		if s.exact() && !s.held.spoiled {
+			d.Resume = pubsub.Position{Page: s.at.Page, Sequence: upTo}
+		}
 	}
 	s.held = hole{}
 	return d
 }
 
 // expected returns the number of the next message by what is held.
-func (s *sequencer) expected() uint64 {
-	return plus(max(plus(s.at.Sequence, 1), s.held.announced), s.held.spoiled)
-}
+func (s *sequencer) expected() uint64 { return max(plus(s.at.Sequence, 1), s.held.announced) }
 
 // holding reports whether something was announced that is not yet reported.
 func (s *sequencer) holding() bool {
-	return s.held.reset || s.held.spoiled > 0 || s.held.announced > plus(s.at.Sequence, 1)
+	return s.held.reset || s.held.spoiled || s.held.announced > plus(s.at.Sequence, 1)
+}
+
+// uncertain reports whether all that is held is that something could not be
+// read.
+func (s *sequencer) uncertain() bool {
+	return s.held.spoiled && !s.held.reset && s.held.announced <= plus(s.at.Sequence, 1)
 }
 
 // resubscribed takes note that the stream is back, at the position that
 // resumeAt told. It reports an outage that could not be resumed.
 func (s *sequencer) resubscribed() *pubsub.Discontinuity {
 	if s.numbered {
-		s.rejoined = true
+		s.rejoined, s.opening = true, true
 		return nil
 	}
+	err := s.held.err
 	*s = sequencer{}
-	return &pubsub.Discontinuity{Cause: pubsub.CauseReconnect}
+	return &pubsub.Discontinuity{Cause: pubsub.CauseReconnect, Err: err}
 }
 
 // located reports whether a page is known.
@@ -181,9 +277,42 @@ func (s *sequencer) last() pubsub.Position {
 	return s.at
 }
 
-// turn begins a new page. What is held of the old one joins the report of the
-// reset, whose count is a lower bound anyway.
+// jumps reports whether a number is further away than there can be messages
+// between.
+func (s *sequencer) jumps(n uint64) bool {
+	from := s.latest
+	if from == math.MaxUint64 {
+		from = s.at.Sequence // they may go on anywhere, but an item has to tell
+	}
+	return n > from && n-from > maxJump
+}
+
+// turn begins a new page, or the same one anew. What is held of the old one
+// joins the report of the reset, whose count is a lower bound anyway.
 func (s *sequencer) turn(page uint64) {
+	if s.begun && page != s.at.Page {
+		s.before = s.at
+	}
+	s.reset()
+	s.at = pubsub.Position{Page: page}
+	s.begun, s.lenient, s.skip, s.adrift = false, false, 0, false
+	s.stale, s.staleSeen = pubsub.Position{}, 0
+}
+
+// doubt takes note that the numbers jumped further than they can. Where they go
+// on is not known; what was delivered is.
+func (s *sequencer) doubt() {
+	at := s.at
+	if !s.held.reset && s.held.announced > at.Sequence {
+		// What was announced before joins the report.
+		at.Sequence, s.begun = s.held.announced-1, true
+	}
+	s.reset()
+	s.at = at
+}
+
+// reset has a reset reported.
+func (s *sequencer) reset() {
 	if !s.held.reset {
 		s.held.reset = true
 		s.held.after = s.last()
@@ -191,8 +320,7 @@ func (s *sequencer) turn(page uint64) {
 			s.held.lost = n - s.latest
 		}
 	}
-	s.held.announced, s.held.spoiled = 0, 0
-	s.at = pubsub.Position{Page: page}
+	s.held.announced, s.held.spoiled = 0, false
 	s.numbered, s.latest = true, math.MaxUint64
 }
 
@@ -204,32 +332,37 @@ func (s *sequencer) begin(sequence uint64) {
 	}
 	s.numbered = true
 	s.at.Sequence, s.latest = sequence-1, plus(sequence, 1)
-	s.at.Sequence -= min(s.held.spoiled, s.at.Sequence) // they came before it
 }
 
-// missing describes what is missing before the message numbered n, or returns
-// nil if nothing is.
+// missing describes what is missing before the message numbered n, by the
+// numbers, or returns nil if nothing is.
 func (s *sequencer) missing(n uint64) *pubsub.Discontinuity {
-	if s.held.reset {
-		return &pubsub.Discontinuity{Cause: pubsub.CauseReset, After: s.held.after, Lost: s.held.lost, Err: s.held.err}
-	}
-	lost, exact := uint64(0), true
 	switch {
+	case s.held.reset:
+		d := s.report(s.held.lost)
+		d.Cause, d.After = pubsub.CauseReset, s.held.after
+		return d
+	case !s.numbered && s.held.spoiled:
+		return s.report(0)
 	case !s.numbered:
-		lost = s.held.spoiled
-	case n > s.latest:
-		lost, exact = n-s.latest, s.exact()
-	case n > plus(s.at.Sequence, 1) && s.holding():
-		exact = false // something is, by what is held, but not by the numbers
-	}
-	if lost == 0 && exact {
 		return nil
+	case n > s.latest:
+		d := s.report(n - s.latest)
+		d.Exact = s.exact()
+		return d
+	case n > plus(s.at.Sequence, 1) && s.holding():
+		return s.report(0) // something is, by what is held, but not by the numbers
 	}
+	return nil
+}
+
+// report returns a report of at least so many messages lost.
+func (s *sequencer) report(lost uint64) *pubsub.Discontinuity {
 	cause := pubsub.CauseBackend
 	if s.numbered && s.rejoined && s.held.err == nil {
 		cause = pubsub.CauseReconnect
 	}
-	return &pubsub.Discontinuity{Cause: cause, After: s.last(), Lost: lost, Exact: exact, Err: s.held.err}
+	return &pubsub.Discontinuity{Cause: cause, After: s.last(), Lost: lost, Err: s.held.err}
 }
 
 // plus returns a+b, or the largest number if there is no such number.

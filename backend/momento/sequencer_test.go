@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -52,11 +53,26 @@ func disc(sequence, page uint64) step {
 }
 func heartbeat(f *feed)  { f.report(f.seq.quiet()) }
 func unreadable(f *feed) { f.seq.unreadable(errors.New("bad")) }
+
+// broken breaks the stream, which resumes before anything is reported.
+func broken(f *feed) {
+	f.seq.broken(errors.New("bad"))
+	resume(f)
+}
+func silentlyBroken(f *feed) {
+	f.seq.broken(errors.New("bad"))
+	f.report(f.seq.resubscribed())
+}
+func resume(f *feed) {
+	f.out = append(f.out, "resume "+f.seq.resumeAt().String())
+	f.report(f.seq.resubscribed())
+}
+
+const largest = math.MaxUint64
+
 func outage(f *feed) {
 	f.report(f.seq.quiet())
-	p := f.seq.resumeAt()
-	f.out = append(f.out, "resume "+p.String())
-	f.report(f.seq.resubscribed())
+	resume(f)
 }
 
 func TestSequencer(t *testing.T) {
@@ -124,11 +140,11 @@ func TestSequencer(t *testing.T) {
 		{"unreadable", at(0, 0), []step{item(7, 5), unreadable, item(7, 7)}, []string{"7/5", "backend lost=1 7/5..7/7 bad", "7/7"}},
 		{"unreadable and more", at(0, 0), []step{item(7, 5), unreadable, item(7, 10)}, []string{"7/5", "backend lost=4 7/5..7/10 bad", "7/10"}},
 		{"unreadable, but a duplicate", at(0, 0), []step{item(7, 5), unreadable, item(7, 6)}, []string{"7/5", "7/6"}},
-		{"unreadable on a quiet topic", at(0, 0), []step{item(7, 5), unreadable, heartbeat, item(7, 7)}, []string{"7/5", "backend lost=1 7/5..7/7 bad", "7/7"}},
-		{"unreadable at first", at(0, 0), []step{unreadable, item(7, 7)}, []string{"backend lost=1 -..7/7 bad", "7/7"}},
+		{"unreadable on a quiet topic", at(0, 0), []step{item(7, 5), unreadable, heartbeat, item(7, 7)}, []string{"7/5", "backend lost~0 7/5..- bad", "backend lost=1 7/5..7/7", "7/7"}},
+		{"unreadable at first", at(0, 0), []step{unreadable, item(7, 7)}, []string{"backend lost~0 -..7/7 bad", "7/7"}},
 		{"unreadable behind an announcement", at(0, 0), []step{item(7, 5), disc(10, 7), unreadable, item(7, 11)}, []string{"7/5", "backend lost=5 7/5..7/11 bad", "7/11"}},
 		{"unreadable behind the naming one", at(0, 0), []step{disc(10, 7), unreadable, heartbeat, item(7, 12), item(7, 13)},
-			[]string{"backend lost~0 -..- bad", "7/12", "7/13"}},
+			[]string{"backend lost~0 -..- bad", "backend lost~1 -..7/12", "7/12", "7/13"}},
 		{"unreadable before an announcement, next at new", at(0, 0), []step{item(7, 10), unreadable, disc(20, 7), heartbeat, item(7, 20)},
 			[]string{"7/10", "backend lost=9 7/10..7/20 bad", "7/20"}},
 		{"unreadable before an announcement, next at new+1", at(0, 0), []step{item(7, 10), unreadable, disc(20, 7), heartbeat, item(7, 21)},
@@ -136,23 +152,69 @@ func TestSequencer(t *testing.T) {
 		{"unreadable, and no more announced, next at new", at(0, 0), []step{item(7, 10), unreadable, disc(12, 7), heartbeat, item(7, 12)},
 			[]string{"7/10", "backend lost=1 7/10..7/12 bad", "7/12"}},
 		{"unreadable, and no more announced, next at new+1", at(0, 0), []step{item(7, 10), unreadable, disc(11, 7), heartbeat, item(7, 12)},
-			[]string{"7/10", "backend lost=1 7/10..7/12 bad", "7/12"}},
+			[]string{"7/10", "backend lost~0 7/10..- bad", "backend lost=1 7/10..7/12", "7/12"}},
 		{"two unreadable, and no more announced, next at new+1", at(0, 0), []step{item(7, 10), unreadable, unreadable, disc(12, 7), heartbeat, item(7, 13)},
-			[]string{"7/10", "backend lost=2 7/10..7/13 bad", "7/13"}},
+			[]string{"7/10", "backend lost=1 7/10..7/12 bad", "backend lost=1 7/11..7/13", "7/13"}},
 		{"unreadable, announced, unreadable", at(0, 0), []step{item(7, 10), unreadable, disc(20, 7), unreadable, heartbeat, item(7, 21)},
-			[]string{"7/10", "backend lost=10 7/10..7/21 bad", "7/21"}},
+			[]string{"7/10", "backend lost~9 7/10..- bad", "backend lost=1 7/19..7/21", "7/21"}},
 		{"unreadable, then the page changes", at(0, 0), []step{item(7, 5), unreadable, disc(1, 9), heartbeat, item(9, 1)},
-			[]string{"7/5", "reset lost~1 7/5..- bad", "9/1"}},
+			[]string{"7/5", "reset lost~0 7/5..- bad", "9/1"}},
 		{"unreadable before the naming one", at(0, 0), []step{unreadable, disc(104, 7), heartbeat, item(7, 104)},
 			[]string{"backend lost~0 -..- bad", "7/104"}},
 		{"unreadable on a new page", at(0, 0), []step{item(7, 5), disc(1, 9), unreadable, item(9, 2)}, []string{"7/5", "reset lost~0 7/5..9/2 bad", "9/2"}},
-		{"too large: resumed behind it", at(0, 0), []step{item(7, 5), unreadable, outage, item(7, 7)},
-			[]string{"7/5", "backend lost=1 7/5..7/7 bad", "resume 7/7", "7/7"}},
+		{"too large: resumed behind it", at(0, 0), []step{item(7, 5), broken, item(7, 7)},
+			[]string{"7/5", "resume 7/7", "backend lost=1 7/5..7/7 bad", "7/7"}},
+		{"two too large: resumed behind them", at(0, 0), []step{item(7, 5), broken, broken, item(7, 8)},
+			[]string{"7/5", "resume 7/7", "resume 7/8", "backend lost=2 7/5..7/8 bad", "7/8"}},
+		{"too large, and nothing follows", at(0, 0), []step{item(7, 5), broken, heartbeat, heartbeat, item(7, 8)},
+			[]string{"7/5", "resume 7/7", "backend lost~0 7/5..- bad", "reconnect lost=2 7/5..7/8", "7/8"}},
 		{"too large at first: cannot be resumed", at(0, 0), []step{unreadable, outage, item(7, 7)},
-			[]string{"backend lost=1 -..- bad", "resume -", "reconnect lost~0 -..-", "7/7"}},
+			[]string{"backend lost~0 -..- bad", "resume -", "reconnect lost~0 -..-", "7/7"}},
 
-		{"the largest numbers", at(math.MaxUint64, math.MaxUint64-1), []step{item(math.MaxUint64, math.MaxUint64), outage},
-			[]string{"18446744073709551615/18446744073709551615", "resume 18446744073709551615/18446744073709551615"}},
+		{"too large at first, and the stream breaks", at(0, 0), []step{broken, item(7, 7)}, []string{"resume -", "reconnect lost~0 -..- bad", "7/7"}},
+		{"sent again: counted once, and nothing behind it dropped", at(0, 0), []step{item(7, 4), unreadable, unreadable, heartbeat, item(7, 6)},
+			[]string{"7/4", "backend lost~0 7/4..- bad", "backend lost=1 7/4..7/6", "7/6"}},
+		{"sent again after it was reported", at(0, 0), []step{item(7, 4), unreadable, heartbeat, unreadable, heartbeat, item(7, 6)},
+			[]string{"7/4", "backend lost~0 7/4..- bad", "backend lost~0 7/4..- bad", "backend lost=1 7/4..7/6", "7/6"}},
+		{"sent again, and it was another", at(0, 0), []step{item(7, 4), unreadable, heartbeat, unreadable, heartbeat, item(7, 7)},
+			[]string{"7/4", "backend lost~0 7/4..- bad", "backend lost~0 7/4..- bad", "backend lost=2 7/4..7/7", "7/7"}},
+		{"sent again before delivered ones", at(0, 0), []step{item(7, 4), unreadable, item(7, 6), outage, unreadable, item(7, 6), heartbeat, item(7, 7)},
+			[]string{"7/4", "backend lost=1 7/4..7/6 bad", "7/6", "resume 7/7", "7/7"}},
+		{"too large, the first of a page that is not announced", at(0, 0), []step{item(7, 4), broken, broken, item(9, 3)},
+			[]string{"7/4", "resume 7/6", "resume 7/7", "reset lost~0 7/4..9/3 bad", "9/3"}},
+		{"too large for ever: others are asked for", at(0, 0), slices.Concat([]step{item(7, 4)}, slices.Repeat([]step{silentlyBroken}, maxSkips+1),
+			[]step{outage, disc(1, 9), item(9, 2)}), []string{"7/4", "backend lost~0 7/4..- bad", "resume -", "reset lost~0 7/4..9/2", "9/2"}},
+		{"too many that are too large, on the same page", at(0, 0), slices.Concat([]step{item(7, 4)}, slices.Repeat([]step{silentlyBroken}, maxSkips+1),
+			[]step{resume, disc(99, 7), item(7, 100), outage}), []string{"7/4", "resume -", "backend lost=95 7/4..7/100 bad", "7/100", "resume 7/101"}},
+
+		{"the largest numbers", at(largest, largest-1), []step{item(largest, largest), outage, item(largest, largest), unreadable, heartbeat, outage, item(largest, largest)},
+			[]string{"18446744073709551615/18446744073709551615", "resume 18446744073709551615/18446744073709551615",
+				"backend lost~0 18446744073709551615/18446744073709551615..- bad", "resume 18446744073709551615/18446744073709551615"}},
+		{"announces the largest number", at(0, 0), []step{item(7, 5), disc(largest, 7), heartbeat, item(7, 6), outage, item(7, 7)},
+			[]string{"7/5", "reset lost~0 7/5..-", "7/6", "resume 7/7", "7/7"}},
+		{"announces the largest number, an item follows", at(0, 0), []step{item(7, 5), disc(largest, 7), item(7, 6)}, []string{"7/5", "reset lost~0 7/5..7/6", "7/6"}},
+		{"announces the largest number at first", at(0, 0), []step{disc(largest, 7), item(7, 6), item(7, 7)}, []string{"7/6", "7/7"}},
+		{"announces too much at first", at(0, 0), []step{disc(1000, 7), item(7, 6), item(7, 7)}, []string{"7/6", "7/7"}},
+		{"announces too much on a new page", at(0, 0), []step{item(7, 5), disc(1000, 9), heartbeat, item(9, 6), item(9, 7)},
+			[]string{"7/5", "reset lost~0 7/5..-", "9/6", "9/7"}},
+		{"announces more than there can be", at(0, 0), []step{item(7, 5), disc(7+maxJump, 7), heartbeat, item(7, 6)}, []string{"7/5", "reset lost~0 7/5..-", "7/6"}},
+		{"announces what there can be", at(0, 0), []step{item(7, 5), disc(6+maxJump, 7), heartbeat, item(7, 6+maxJump)},
+			[]string{"7/5", "backend lost=4294967296 7/5..7/4294967302", "7/4294967302"}},
+		{"an item with the largest number", at(0, 0), []step{item(7, 5), item(7, largest), item(7, 6), item(7, 7)},
+			[]string{"7/5", "reset lost~0 7/5..7/18446744073709551615", "7/18446744073709551615", "reset lost~0 7/18446744073709551615..7/6", "7/6", "7/7"}},
+		{"the numbers go on far away", at(0, 0), []step{item(7, 5), disc(largest-9, 7), heartbeat, item(7, largest-8), item(7, largest-7)},
+			[]string{"7/5", "reset lost~0 7/5..-", "7/18446744073709551607", "7/18446744073709551608"}},
+		{"the largest page announced, and it is another", at(0, 0), []step{item(7, 5), disc(1, largest), heartbeat, item(7, 6), outage, disc(7, 7), item(7, 8)},
+			[]string{"7/5", "reset lost~0 7/5..-", "resume 18446744073709551615/1", "reset lost~0 -..7/8", "7/8"}},
+		{"the largest page at first, and it is another", at(0, 0), []step{disc(1, largest), item(7, 6), item(7, 7)}, []string{"reset lost~0 -..7/6", "7/6", "7/7"}},
+		{"a page that has passed, and stays", at(0, 0), []step{item(7, 5), item(6, 1), item(6, 2), item(6, 3), item(6, 4)},
+			[]string{"7/5", "reset lost~0 7/5..6/3", "6/3", "6/4"}},
+		{"a page that has passed is sent again", at(0, 0), []step{item(7, 4), item(7, 5), item(9, 1), item(7, 3), item(7, 4), item(7, 5), item(7, 5), item(9, 2)},
+			[]string{"7/4", "7/5", "reset lost~0 7/5..9/1", "9/1", "9/2"}},
+		{"a page that has passed, here and there", at(0, 0), []step{item(7, 5), item(6, 1), item(6, 2), item(7, 6), item(6, 3), item(6, 5), item(6, 6), item(7, 7)},
+			[]string{"7/5", "7/6", "7/7"}},
+		{"after a position of a later life", at(9, 5), []step{disc(1, 7), item(7, 2)}, []string{"reset lost~0 9/5..7/2", "7/2"}},
+		{"after a position of a later life, on a quiet topic", at(9, 5), []step{disc(1, 7), heartbeat, item(7, 2)}, []string{"reset lost~0 9/5..-", "7/2"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			f := &feed{seq: newSequencer(test.after)}
@@ -173,9 +235,8 @@ type model struct {
 
 	page, head uint64 // the newest message
 	lowest     uint64 // of this page, the oldest still retained
-	bad        map[pubsub.Position]bool
+	bad, lost  map[pubsub.Position]bool
 	passed     pubsub.Position // the last message sent or lost
-	again      bool            // a bad one was sent again
 
 	heard    pubsub.Position // the last message delivered
 	reported uint64          // lost since then
@@ -204,18 +265,15 @@ func (m *model) send(p pubsub.Position) {
 		m.passed = p
 	}
 	if m.bad[p] {
-		m.again = m.again || !fresh
 		m.seq.unreadable(errors.New("bad"))
 		return
 	}
 	d, ok := m.seq.item(p)
 	m.report(d)
 	if !ok {
-		// One that could not be read has no number; sent again, it counts twice.
-		require.False(m.t, fresh && !m.again, "%v was dropped", p)
+		require.False(m.t, fresh, "%v was dropped", p)
 		return
 	}
-	m.again = false
 	require.Positive(m.t, p.Compare(m.heard), "%v after %v: a duplicate or out of order", p, m.heard)
 	switch {
 	case p.Page == m.floor.Page:
@@ -249,16 +307,32 @@ func (m *model) lose(n int) {
 	m.passed = at(m.page, m.head)
 }
 
+// announceLoss announces that n messages were lost.
+func (m *model) announceLoss(n int) {
+	for range n {
+		m.lose(1)
+		m.lost[m.passed] = true
+	}
+	m.announce(m.head + 1)
+}
+
 // outage breaks the stream while n messages are published, of which some may
 // be gone when it comes back.
 func (m *model) outage(n int) {
-	m.report(m.seq.quiet())
+	if !m.seq.uncertain() || m.next(2) == 0 {
+		m.report(m.seq.quiet())
+	}
 	m.publish(n)
 	m.lowest = max(m.lowest, m.head+1-min(m.head, uint64(m.next(8))))
 	p := m.seq.resumeAt()
 	m.report(m.seq.resubscribed())
 	from := p.Sequence
 	switch {
+	case m.seq.adrift: // it knows, but does not ask
+		if m.next(2) == 0 {
+			m.announce(m.head + 1)
+		}
+		return
 	case p.Sequence == 0: // the subscriber knows nothing
 		m.heard = pubsub.Position{}
 		m.join()
@@ -278,6 +352,9 @@ func (m *model) outage(n int) {
 		from -= back // some services begin earlier than asked
 	}
 	for n := from; n <= m.head; n++ {
+		if m.lost[at(m.page, n)] {
+			continue // it has none that it announced as lost
+		}
 		m.send(at(m.page, n))
 	}
 }
@@ -299,22 +376,21 @@ func (m *model) join() {
 
 func (m *model) run(steps int) {
 	m.page, m.head, m.lowest = 3, uint64(m.next(5)), 1
-	m.bad = make(map[pubsub.Position]bool)
+	m.bad, m.lost = make(map[pubsub.Position]bool), make(map[pubsub.Position]bool)
 	m.join()
 	if m.next(3) == 0 {
 		m.seq = newSequencer(at(m.page, m.head))
 		m.heard, m.slack = at(m.page, m.head), 0
 	}
 	for range steps {
-		switch m.next(12) {
+		switch m.next(13) {
 		case 0, 1, 2:
 			m.publish(1)
 			m.send(at(m.page, m.head))
 		case 3: // lost without a word
 			m.lose(1 + m.next(4))
 		case 4: // lost and announced
-			m.lose(1 + m.next(4))
-			m.announce(m.head + 1)
+			m.announceLoss(1 + m.next(4))
 		case 5:
 			m.report(m.seq.quiet())
 		case 6: // sent again
@@ -329,8 +405,7 @@ func (m *model) run(steps int) {
 			m.page += 1 + uint64(m.next(3))
 			m.head, m.lowest = 0, 1
 			if m.next(2) == 0 {
-				m.lose(m.next(3))
-				m.announce(m.head + 1)
+				m.announceLoss(m.next(3))
 			}
 			m.publish(1)
 			m.send(at(m.page, m.head))
@@ -339,7 +414,9 @@ func (m *model) run(steps int) {
 				break // which the subscriber cannot know
 			}
 			m.send(at(m.page-1, 1000))
-			m.seq.discontinuity(2000, m.page-1)
+			if !m.seq.opening { // when it is believed
+				m.seq.discontinuity(2000, m.page-1)
+			}
 		case 10: // arrives, but cannot be read
 			m.publish(1)
 			m.bad[at(m.page, m.head)] = true
@@ -347,8 +424,13 @@ func (m *model) run(steps int) {
 		case 11: // too large
 			m.publish(1)
 			m.bad[at(m.page, m.head)] = true
-			m.send(at(m.page, m.head))
+			m.passed = at(m.page, m.head)
+			m.seq.broken(errors.New("too large"))
 			m.outage(0)
+		case 12: // announces what cannot be
+			if m.seq.numbered && !m.seq.opening {
+				m.seq.discontinuity(math.MaxUint64-uint64(m.next(9)), m.page)
+			}
 		}
 	}
 	m.publish(1)

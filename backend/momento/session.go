@@ -18,7 +18,16 @@ type session struct {
 	ctx    context.Context
 	cancel context.CancelCauseFunc
 	began  time.Time
+	took   time.Duration // to subscribe
 	dog    watchdog
+	proof  *time.Timer // tells others that the service is back; nil: nobody waits
+	ahead  chan frame  // a wait whose end nobody took yet; nil: there is none
+}
+
+// frame is what an Event returned.
+type frame struct {
+	ev  sdk.TopicEvent
+	err error
 }
 
 // dial makes one attempt to subscribe. again tells that another one, at once,
@@ -34,6 +43,7 @@ func (b *Backend) dial(parent context.Context, topic string, at pubsub.Position)
 	if err != nil {
 		return nil, false, err
 	}
+	begun := time.Now()
 	timer := time.AfterFunc(b.options.subscribeTimeout, func() { cancel(errMuteStart) })
 	defer timer.Stop()
 	sub, err := b.clients.subscribe(ctx, cl, &sdk.TopicSubscribeRequest{
@@ -51,10 +61,44 @@ func (b *Backend) dial(parent context.Context, topic string, at pubsub.Position)
 		again = b.clients.failed(cl, err) && !timedOut(err) || exhausted(err)
 		return nil, again, err
 	}
-	s = &session{sub: sub, client: cl, ctx: ctx, cancel: cancel, began: time.Now()}
+	now := time.Now()
+	s = &session{sub: sub, client: cl, ctx: ctx, cancel: cancel, began: now, took: now.Sub(begun)}
 	s.dog.timeout = b.options.stallTimeout
 	s.dog.expire = func() { cancel(errStalled) }
+	s.dog.start()
 	return s, false, nil
+}
+
+// next waits for the next frame.
+func (s *session) next() (sdk.TopicEvent, error) {
+	if s.ahead == nil {
+		return s.event()
+	}
+	f := <-s.ahead
+	s.ahead = nil
+	return f.ev, f.err
+}
+
+// poll waits for the next frame until then, and reports whether there was one.
+// If there was not, the wait goes on for the next call of next or poll.
+func (s *session) poll(until time.Time) (f frame, ok bool) {
+	if s.ahead == nil {
+		ahead := make(chan frame, 1)
+		s.ahead = ahead
+		go func() {
+			ev, err := s.event()
+			ahead <- frame{ev, err}
+		}()
+	}
+	timer := time.NewTimer(time.Until(until))
+	defer timer.Stop()
+	select {
+	case f = <-s.ahead:
+		s.ahead = nil
+		return f, true
+	case <-timer.C:
+		return frame{}, false
+	}
 }
 
 // event waits for the next frame. An item that the SDK cannot read makes it
@@ -95,8 +139,14 @@ func panicked() string {
 
 // end ends the session and gives its place back to the SDK.
 func (s *session) end(c *clients) {
+	if s.proof != nil {
+		s.proof.Stop()
+	}
 	s.dog.stop()
 	s.cancel(nil)
 	s.sub.Close()
+	if s.ahead != nil {
+		<-s.ahead
+	}
 	c.unsubscribe(s.client, s.sub)
 }

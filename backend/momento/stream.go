@@ -23,58 +23,96 @@ const (
 	// for reasons that have been mended, or may have been.
 	maxTries = 3
 	// holdFor is how long an announced discontinuity waits for the message
-	// behind it, which settles how many are missing.
+	// behind it, which settles how many are missing. Of several the first counts.
 	holdFor = 100 * time.Millisecond
+	// holdUnreadable is the same for an item that could not be read. It often
+	// breaks the stream, which then has to come back.
+	holdUnreadable = 2 * time.Second
 )
 
-// stream is a subscription that outlives the SDK's streams. All of it belongs
-// to the goroutine that calls Receive.
+// stream is a subscription that outlives the SDK's streams. All of it but
+// catchUp belongs to the goroutine that calls Receive.
 type stream struct {
-	b        *Backend
-	topic    string
-	ctx      context.Context
-	cancel   context.CancelCauseFunc
-	detach   func() bool // from the Backend's end
-	backOff  backoff.BackOff
-	start    pubsub.Position
-	seq      sequencer
-	session  *session
-	refusals int // of its credentials, since it was healthy
-	failures int // attempts that failed, and short sessions, since then
-	deliver  func(context.Context, pubsub.Frame) error
+	b       *Backend
+	topic   string
+	ctx     context.Context
+	cancel  context.CancelCauseFunc
+	detach  func() bool // from the Backend's end
+	backOff backoff.BackOff
+	start   pubsub.Position
+	oldest  bool // begin with the oldest there is
+	seq     sequencer
+	session *session
+	early   []frame   // read by Subscribe, and still to be dealt with
+	due     time.Time // when what seq holds is reported, zero if it holds nothing
+	suspect *pubsub.Position
+	deliver func(context.Context, pubsub.Frame) error
+	resumed bool      // the session has not caught up yet
+	brought time.Time // when it last brought an item
+	catchUp catchUp
+
+	refusals int       // of its credentials, since it was healthy
+	refused  time.Time // the first refusal since it was healthy, if there was one
+	failures int       // attempts that failed, and short sessions, since then
 }
 
 // subscribe makes a stream and opens its first session.
-func (b *Backend) subscribe(ctx context.Context, topic string, after pubsub.Position) (*stream, error) {
-	s := &stream{b: b, topic: topic, start: after, seq: newSequencer(after), backOff: b.options.backOff()}
+func (b *Backend) subscribe(ctx context.Context, topic string, from pubsub.Start) (*stream, error) {
+	if one(!from.After.IsZero(), from.Last > 0, from.Oldest) > 1 {
+		return nil, invalid("a stream begins in one place, and not at %+v", from)
+	}
+	s := &stream{b: b, topic: topic, backOff: b.options.backOff()}
 	if s.backOff == nil {
 		return nil, invalid("the function given to WithBackoff returned nil")
 	}
 	s.backOff.Reset()
 	s.ctx, s.cancel = context.WithCancelCause(ctx)
 	s.detach = context.AfterFunc(b.ctx, func() { s.cancel(errClosed) })
-	if err := s.open(); err != nil {
+	b.recovery.streams.Add(1)
+	if err := s.begin(from); err != nil {
 		s.release()
 		return nil, err
+	}
+	if from != (pubsub.Start{}) {
+		s.resume()
 	}
 	return s, nil
 }
 
+// one counts the conditions that hold.
+func one(conditions ...bool) (n int) {
+	for _, c := range conditions {
+		if c {
+			n++
+		}
+	}
+	return n
+}
+
 // release lets go of what holds the stream.
 func (s *stream) release() {
+	s.b.recovery.streams.Add(-1)
 	s.detach()
 	s.cancel(nil)
 }
 
-// open opens a session where the stream stands.
-func (s *stream) open() (err error) {
+// open opens a session at a position.
+func (s *stream) open(at pubsub.Position) (err error) {
 	for range maxTries {
 		var again bool
-		if s.session, again, err = s.b.dial(s.ctx, s.topic, s.seq.resumeAt()); !again {
+		if s.session, again, err = s.b.dial(s.ctx, s.topic, at); !again {
 			break
 		}
 	}
 	return err
+}
+
+// resumeAt returns where to open the next session.
+func (s *stream) resumeAt() pubsub.Position {
+	if s.oldest && !s.seq.numbered {
+		return oldest
+	}
+	return s.seq.resumeAt()
 }
 
 // Start implements [pubsub.Stream].
@@ -89,11 +127,16 @@ func (s *stream) Receive(deliver func(context.Context, pubsub.Frame) error) erro
 		err := s.read()
 		up := time.Since(s.session.began)
 		s.session.end(&s.b.clients)
+		s.early = nil
 		if s.ctx.Err() == nil {
-			s.report(s.seq.quiet())
+			s.caughtUp()
+			if !s.seq.uncertain() { // else the item behind it counts it
+				s.report(s.seq.quiet())
+			}
 			if err = s.reconnect(err, up); err == nil {
 				continue
 			}
+			s.report(s.seq.quiet())
 		}
 		switch {
 		case context.Cause(s.ctx) == errClosed:
@@ -107,50 +150,113 @@ func (s *stream) Receive(deliver func(context.Context, pubsub.Frame) error) erro
 
 // read delivers what the session brings until it breaks, and returns why.
 func (s *stream) read() error {
-	s.session.dog.start()
+	s.brought = time.Now()
 	for {
 		ev, err := s.next()
 		if err == errNoValue {
 			s.seq.unreadable(err)
+			s.hold()
 			continue
 		}
 		if err != nil {
 			err = translate(s.session.ctx, err)
-			if oversize(err) {
-				// Asking for it again would fail again: go on behind it.
-				s.seq.unreadable(err)
-			}
+			s.spoiled(err)
 			return err
 		}
 		switch ev := ev.(type) {
 		case sdk.TopicItem:
 			s.item(ev)
+			if s.resumed {
+				s.brought = time.Now()
+			}
 		case sdk.TopicDiscontinuity:
 			s.seq.discontinuity(ev.GetNewSequenceNumber(), ev.GetNewSequencePage())
+			s.hold()
 		case sdk.TopicHeartbeat:
-			s.report(s.seq.quiet())
+			if !s.seq.uncertain() {
+				s.report(s.seq.quiet())
+			}
 			s.emit(pubsub.Frame{Kind: pubsub.KindHeartbeat})
 		}
 	}
 }
 
-// next returns the session's next event. While a discontinuity is held it
-// waits for it on another goroutine, so that on a quiet topic the hole is
-// reported soon.
-func (s *stream) next() (sdk.TopicEvent, error) {
-	if !s.seq.holding() {
-		return s.session.event()
+// spoiled takes note of an error that broke the session, if it was about a
+// message: asking for that again would fail again. What gRPC cannot decode may
+// have been spoiled on the way, so it is asked for once more.
+func (s *stream) spoiled(err error) {
+	switch {
+	case oversize(err):
+	case !undecodable(err):
+		return
+	case s.suspect == nil || *s.suspect != s.seq.at:
+		at := s.seq.at
+		s.suspect = &at
+		return
 	}
-	var (
-		ev   sdk.TopicEvent
-		err  error
-		done = make(chan struct{})
-	)
+	s.seq.broken(err)
+	s.hold()
+}
+
+// hold sets when what seq holds is to be reported, though no item follows.
+func (s *stream) hold() {
+	if !s.seq.holding() {
+		s.due = time.Time{}
+		return
+	}
+	wait := holdFor
+	if s.seq.uncertain() {
+		wait = holdUnreadable
+	}
+	if due := time.Now().Add(wait); s.due.IsZero() || due.Before(s.due) {
+		s.due = due
+	}
+}
+
+// next returns the session's next event. Meanwhile it reports what has been
+// held for long enough.
+func (s *stream) next() (sdk.TopicEvent, error) {
+	if len(s.early) > 0 {
+		f := s.early[0]
+		s.early = s.early[1:]
+		return f.ev, f.err
+	}
+	holding, until := s.seq.holding(), s.catchingUp()
+	if until.IsZero() && !holding {
+		return s.session.next()
+	}
+	if holding && (until.IsZero() || s.due.Before(until)) {
+		until = s.due
+	}
+	f, ok := s.session.poll(until)
+	if ok && time.Now().Before(until) {
+		return f.ev, f.err
+	}
+	if ok { // but late
+		s.early = append(s.early, f)
+	}
+	if holding && !time.Now().Before(s.due) {
+		s.report(s.seq.quiet())
+	}
+	if s.resumed && (!ok && (!holding || until != s.due) || time.Since(s.session.began) >= catchUpMax) {
+		s.caughtUp()
+	}
+	return s.next()
+}
+
+// meanwhile calls f, which may take long and must not touch what the stream
+// holds, and reports that when it is due.
+func (s *stream) meanwhile(f func()) {
+	if !s.seq.holding() {
+		f()
+		return
+	}
+	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		ev, err = s.session.event()
+		f()
 	}()
-	timer := time.NewTimer(holdFor)
+	timer := time.NewTimer(time.Until(s.due))
 	defer timer.Stop()
 	select {
 	case <-done:
@@ -158,7 +264,6 @@ func (s *stream) next() (sdk.TopicEvent, error) {
 		s.report(s.seq.quiet())
 		<-done
 	}
-	return ev, err
 }
 
 func (s *stream) item(it sdk.TopicItem) {
@@ -170,9 +275,10 @@ func (s *stream) item(it sdk.TopicItem) {
 		f.Payload = pubsub.Payload{Format: pubsub.Binary, Data: v}
 	default:
 		s.seq.unreadable(errNoValue)
+		s.hold()
 		return
 	}
-	p := pubsub.Position{Page: it.GetTopicSequencePage(), Sequence: it.GetTopicSequenceNumber()}
+	p := positionOf(it)
 	hole, deliver := s.seq.item(p)
 	s.report(hole)
 	if !deliver {
@@ -184,8 +290,15 @@ func (s *stream) item(it sdk.TopicItem) {
 	s.emit(f)
 }
 
+func positionOf(it sdk.TopicItem) pubsub.Position {
+	return pubsub.Position{Page: it.GetTopicSequencePage(), Sequence: it.GetTopicSequenceNumber()}
+}
+
 // report delivers d, if there is one.
 func (s *stream) report(d *pubsub.Discontinuity) {
+	if !s.seq.holding() {
+		s.due = time.Time{}
+	}
 	if d != nil {
 		s.emit(pubsub.Frame{Kind: pubsub.KindDiscontinuity, Discontinuity: d})
 	}
@@ -205,13 +318,18 @@ func (s *stream) reconnect(err error, up time.Duration) error {
 	broke := time.Now()
 	if up >= healthyAfter {
 		s.backOff.Reset()
-		s.refusals, s.failures = 0, 0
+		s.refusals, s.failures, s.refused = 0, 0, time.Time{}
 	} else {
 		s.failures++
 	}
 	if s.final(err) {
 		return err
 	}
+	recovery, outages := s.b.recovery, &s.b.outages
+	outages.broke(s.topic, err)
+	back := false
+	defer func() { outages.over(back) }()
+	pause := recovery.budget.broke(recovery.streams.Load())
 	slowed := false // because of a limit
 	for attempt := 1; ; attempt++ {
 		s.state(pubsub.StateChange{State: pubsub.Reconnecting, Err: err, Attempt: attempt, Downtime: time.Since(broke)})
@@ -220,33 +338,54 @@ func (s *stream) reconnect(err error, up time.Duration) error {
 			slowed = true
 			s.backOff.Reset() // how long the outage was tells nothing of the limit
 		}
-		if !s.b.recovery.wait(s.ctx, s.backOff, s.failures, limited) {
+		ok, at := false, s.resumeAt()
+		s.meanwhile(func() {
+			ok = sleep(s.ctx, pause, nil) && recovery.wait(s.ctx, s.backOff, s.failures, limited)
+			if ok {
+				err = s.open(at)
+			}
+		})
+		if !ok {
 			return err
 		}
+		pause = 0
 		s.failures++
-		if err = s.open(); err == nil {
-			s.b.recovery.success()
+		if err == nil {
+			back = true
+			s.session.proof = time.AfterFunc(provenAfter, recovery.success)
 			s.state(pubsub.StateChange{State: pubsub.Resumed, Downtime: time.Since(broke)})
 			s.report(s.seq.resubscribed())
+			s.hold()
+			s.resume()
 			return nil
 		}
+		outages.failed(err)
 		if oversize(err) {
-			s.seq.unreadable(err)
-			s.report(s.seq.quiet())
-		} else if permanent(err) {
+			s.seq.broken(err)
+		} else if s.final(err) {
 			return err
 		}
+		s.report(s.seq.quiet())
 	}
 }
 
-// final reports whether err, which broke a session, ends the stream. Expired
-// credentials do not, if there is somebody to ask for fresh ones.
+// final reports whether err, which broke a session or is why there is none, ends
+// the stream. Expired credentials do not, if there is somebody to ask for fresh
+// ones, and refusals do not for as long as [WithRefusalPatience] says.
 func (s *stream) final(err error) bool {
-	if errors.Is(err, pubsub.ErrUnauthenticated) && s.refusals < maxRefusals {
-		s.refusals++
-		return !s.b.clients.failed(s.session.client, err)
+	if !permanent(err) || errors.Is(err, pubsub.ErrClosed) {
+		return permanent(err)
 	}
-	return permanent(err)
+	if errors.Is(err, pubsub.ErrUnauthenticated) && s.session != nil && s.refusals < maxRefusals {
+		s.refusals++
+		if s.b.clients.failed(s.session.client, err) {
+			return false
+		}
+	}
+	if s.refused.IsZero() {
+		s.refused = time.Now()
+	}
+	return time.Since(s.refused) >= s.b.options.refusalPatience
 }
 
 // bytesOf returns the bytes of s without copying them: nobody modifies the

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/topicbus/pubsub"
+	"github.com/topicbus/pubsub/internal/hosts"
 )
 
 // publishTimeout is how long a backend may take to accept a message.
@@ -21,11 +22,12 @@ type handler struct {
 	bus     pubsub.Bus[string]
 	maxBody int64
 	token   string
+	hosts   hosts.Names
 	log     *slog.Logger
 }
 
 func newHandler(bus pubsub.Bus[string], cfg config, log *slog.Logger) *handler {
-	return &handler{bus: bus, maxBody: cfg.maxBody, token: cfg.token, log: log}
+	return &handler{bus: bus, maxBody: cfg.maxBody, token: cfg.token, hosts: cfg.hosts, log: log}
 }
 
 // ServeHTTP answers and logs a request. What is published may be private, so
@@ -62,6 +64,8 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 func (h *handler) publish(w http.ResponseWriter, r *http.Request) (request, *problem) {
 	var req request
 	switch {
+	case !h.hosts.Allow(r.Host): // some web page had its name resolve to us
+		return req, unknownHost
 	case r.URL.Path != "/":
 		return req, notFound
 	case r.Method != http.MethodPost:
@@ -77,7 +81,7 @@ func (h *handler) publish(w http.ResponseWriter, r *http.Request) (request, *pro
 	ctx, cancel := context.WithTimeout(r.Context(), publishTimeout)
 	defer cancel()
 	if err := h.bus.Publish(ctx, req.topic, req.value); err != nil {
-		return req, publishProblem(err)
+		return req, publishProblem(err) // nil if it was accepted all the same
 	}
 	return req, nil
 }
@@ -98,6 +102,7 @@ func (p *problem) write(w http.ResponseWriter) {
 	header := w.Header()
 	header.Set("Content-Type", "application/json")
 	header.Set("X-Content-Type-Options", "nosniff")
+	header.Set("Cache-Control", "no-store")
 	for name, value := range p.header {
 		header.Set(name, value)
 	}

@@ -13,12 +13,14 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+	"unicode/utf8"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/topicbus/pubsub"
 	"github.com/topicbus/pubsub/backend/memory"
 	"github.com/topicbus/pubsub/codec"
+	"github.com/topicbus/pubsub/internal/hosts"
 )
 
 // service is a handler over a memory backend that remembers what it was given.
@@ -43,6 +45,7 @@ func newService(t *testing.T, cfg config) *service {
 // do has the service answer a request, which change may still change.
 func (s *service) do(t *testing.T, body string, change func(*http.Request)) *httptest.ResponseRecorder {
 	r := httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/", strings.NewReader(body))
+	r.Host = "localhost:8080"
 	r.Header.Set("Content-Type", "application/json")
 	if change != nil {
 		change(r)
@@ -74,6 +77,8 @@ func TestPublishes(t *testing.T) {
 		hello,
 		`{"topicValue": "", "topicName": "greetings"}`,
 		`{"topicName": "greetings", "topicValue": "grüß \u00fc\n"}` + "\n",
+		`{"topic\u004eame": "greetings", "topicValue": "\ud83d\uDE00 \\ud800 \\\ud83d\ude00"}`, // whole pairs, and text that only looks like half of one
+		`{"topicName": "greetings", "topicValue": "\ufffd"}`,
 	} {
 		w := s.do(t, body, func(r *http.Request) { r.Header.Set("Content-Type", "application/json; charset=UTF-8") })
 		require.Equal(t, http.StatusAccepted, w.Code, w.Body)
@@ -84,7 +89,7 @@ func TestPublishes(t *testing.T) {
 		require.Equal(t, pubsub.Text, m.Value.Format)
 		got = append(got, string(m.Value.Data))
 	}
-	require.Equal(t, []string{"hello", "", "grüß ü\n"}, got)
+	require.Equal(t, []string{"hello", "", "grüß ü\n", `😀 \ud800 \😀`, "\ufffd"}, got)
 }
 
 func TestBadInput(t *testing.T) {
@@ -102,6 +107,23 @@ func TestBadInput(t *testing.T) {
 		{"not an object", `["greetings", "hello"]`, 400, "wrong_type", "object"},
 		{"number", `{"topicName": "greetings", "topicValue": 1}`, 400, "wrong_type", "topicValue must be a string"},
 		{"unknown field", `{"topicName": "greetings", "topicValue": "v", "topicTTL": 1}`, 400, "unknown_field", `"topicTTL"`},
+		{"long unknown field", `{"` + strings.Repeat("x", 900) + `": 1}`, 400, "unknown_field", `x"…`},
+		{"field twice", `{"topicName": "greetings", "topicValue": "a", "topicValue": "b"}`, 400, "duplicate_field", "topicValue is there twice"},
+		{"field twice, escaped", `{"topicName": "greetings", "topic\u004eame": "farewells", "topicValue": "b"}`, 400, "duplicate_field", "topicName is there twice"},
+		{"other case", `{"topicname": "greetings", "topicValue": "hello"}`, 400, "unknown_field", "it is written topicName"},
+		{"both cases", `{"topicName": "greetings", "topicValue": "a", "TOPICVALUE": "b"}`, 400, "unknown_field", "it is written topicValue"},
+		{"a letter that folds to k or s", `{"topicName": "greetings", "topicValue": "a", "topicValue\u017f": "b"}`, 400, "unknown_field", "topicValue"},
+		{"half a pair", `{"topicName": "greetings", "topicValue": "\ud800"}`, 400, "invalid_unicode", "topicValue has half a surrogate pair"},
+		{"the other half", `{"topicName": "greetings", "topicValue": "x\uDFFFy"}`, 400, "invalid_unicode", "topicValue"},
+		{"halves the wrong way round", `{"topicName": "greetings", "topicValue": "\ude00\ud83d"}`, 400, "invalid_unicode", "topicValue"},
+		{"half a pair behind a pair", `{"topicName": "greetings", "topicValue": "\ud83d\ude00\ud83d"}`, 400, "invalid_unicode", "topicValue"},
+		{"half a pair before another escape", `{"topicName": "greetings", "topicValue": "\ud83d\n\ude00"}`, 400, "invalid_unicode", "topicValue"},
+		{"half a pair in the name", `{"topicName": "\ud800", "topicValue": "hello"}`, 400, "invalid_unicode", "topicName"},
+		{"compressed", "\x1f\x8b\x08\x00\x00", 415, "unsupported_encoding", "compressed"},
+		{"comma behind", `{"topicName": "greetings", "topicValue": "hello",}`, 400, "malformed_json", "byte"},
+		{"no colon", `{"topicName" "greetings", "topicValue": "hello"}`, 400, "malformed_json", "byte"},
+		{"object", `{"topicName": "greetings", "topicValue": {"topicValue": "hello"}}`, 400, "wrong_type", "topicValue must be a string"},
+		{"null", `null`, 400, "wrong_type", "object"},
 		{"no name", `{"topicValue": "hello"}`, 400, "missing_field", "topicName"},
 		{"no value", `{"topicName": "greetings"}`, 400, "missing_field", "topicValue"},
 		{"null value", `{"topicName": "greetings", "topicValue": null}`, 400, "missing_field", "topicValue"},
@@ -134,6 +156,62 @@ func TestWrongRequests(t *testing.T) {
 		requireProblem(t, w, 415, "unsupported_media_type")
 	}
 	require.Len(t, s.Published("greetings"), 1)
+}
+
+func TestCompressedBodies(t *testing.T) {
+	s := newService(t, config{})
+	for _, coding := range []string{"gzip", "br", "gzip, identity", "x"} {
+		w := s.do(t, hello, func(r *http.Request) { r.Header.Set("Content-Encoding", coding) })
+		requireProblem(t, w, 415, "unsupported_encoding")
+		require.Equal(t, "identity", w.Header().Get("Accept-Encoding"))
+	}
+	require.Empty(t, s.Published("greetings"))
+	w := s.do(t, hello, func(r *http.Request) { r.Header.Set("Content-Encoding", "identity") })
+	require.Equal(t, http.StatusAccepted, w.Code)
+}
+
+// A page whose name resolves to this machine must not be able to publish, even
+// with the right content type: to the browser it is the service's own page.
+func TestHosts(t *testing.T) {
+	s := newService(t, config{hosts: hosts.Names{"publisher.example"}})
+	for host, ok := range map[string]bool{
+		"evil.example:8080": false, "localhost.evil.example": false,
+		"localhost:8080": true, "127.0.0.1:8080": true, "[::1]:8080": true, "publisher.example": true,
+	} {
+		w := s.do(t, hello, func(r *http.Request) { r.Host = host })
+		if ok {
+			require.Equal(t, http.StatusAccepted, w.Code, host)
+			continue
+		}
+		require.Contains(t, requireProblem(t, w, 403, "unknown_host"), "-hosts")
+		require.NotContains(t, w.Body.String(), "evil", "what the client sent is not repeated")
+	}
+	require.Len(t, s.Published("greetings"), 4)
+}
+
+// What is accepted is JSON, and is published as it was sent.
+func FuzzRequest(f *testing.F) {
+	f.Add(hello)
+	f.Add(`{"topicName": "a", "topicValue": "\ud800", "topicValue": "b"}`)
+	f.Add(`{"topicName": "\\\ud83d\ude00", "topicvalue": 1e999}`)
+	f.Add(`{"topicName" : "a","topicValue":"",}` + "\n")
+	f.Fuzz(func(t *testing.T, body string) {
+		if !utf8.ValidString(body) {
+			return // readRequest looks at that
+		}
+		req, p := parseRequest([]byte(body))
+		if p != nil {
+			require.NotEmpty(t, p.Code)
+			require.Less(t, len(p.Message), 600)
+			return
+		}
+		var fields map[string]string
+		require.NoError(t, json.Unmarshal([]byte(body), &fields))
+		require.Equal(t, map[string]string{"topicName": req.topic, "topicValue": req.value}, fields)
+		if !strings.Contains(strings.ToLower(body), `\ufffd`) { // nobody asked for one
+			require.Equal(t, strings.Count(body, "\ufffd"), strings.Count(req.topic+req.value, "\ufffd"))
+		}
+	})
 }
 
 func TestToken(t *testing.T) {
@@ -182,7 +260,9 @@ func TestBackendFails(t *testing.T) {
 			s := newService(t, config{})
 			s.FailPublishes(1, fmt.Errorf("node 7 says: %w", c.err))
 			w := s.do(t, hello, nil)
-			requireProblem(t, w, c.status, c.code)
+			message := requireProblem(t, w, c.status, c.code)
+			require.Contains(t, message, "The message was not published.")
+			require.Contains(t, w.Body.String(), `"published":"no"`)
 			require.Equal(t, c.retryAfter, w.Header().Get("Retry-After"))
 			require.NotContains(t, w.Body.String(), "node 7", "clients need not know what is behind the service")
 			require.Contains(t, s.log.String(), "node 7 says: "+c.err.Error(), "operators must know")
@@ -191,6 +271,22 @@ func TestBackendFails(t *testing.T) {
 			require.Equal(t, http.StatusAccepted, s.do(t, hello, nil).Code, "afterwards it works")
 		})
 	}
+}
+
+// A client that tries again must know whether it may publish twice.
+func TestOutcomeIsTold(t *testing.T) {
+	s := newService(t, config{})
+	s.FailPublishes(1, pubsub.WithOutcome(pubsub.ErrUnavailable, pubsub.OutcomeUnknown))
+	w := s.do(t, hello, nil)
+	require.Contains(t, requireProblem(t, w, 503, "unavailable"), "may have been published")
+	require.Contains(t, w.Body.String(), `"published":"unknown"`)
+
+	s.FailPublishes(1, pubsub.WithOutcome(pubsub.ErrUnavailable, pubsub.Accepted))
+	require.Equal(t, http.StatusAccepted, s.do(t, hello, nil).Code)
+
+	w = s.do(t, `{}`, nil)
+	requireProblem(t, w, 400, "missing_field")
+	require.NotContains(t, w.Body.String(), "published", "nobody has tried")
 }
 
 func TestBackendHangs(t *testing.T) {

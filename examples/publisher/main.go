@@ -23,6 +23,7 @@ import (
 	"github.com/topicbus/pubsub"
 	"github.com/topicbus/pubsub/codec"
 	"github.com/topicbus/pubsub/examples/internal/backends"
+	"github.com/topicbus/pubsub/internal/hosts"
 )
 
 func main() {
@@ -100,6 +101,7 @@ type config struct {
 	backend backends.Choice
 	maxBody int64
 	token   string // "" admits everybody
+	hosts   hosts.Names
 }
 
 func parseFlags(args []string, stderr io.Writer) (config, error) {
@@ -110,8 +112,13 @@ func parseFlags(args []string, stderr io.Writer) (config, error) {
 	flags.StringVar(&cfg.addr, "addr", "127.0.0.1:8080", "`address` to listen on; port 0 takes a free one")
 	cfg.backend.Flags(flags)
 	flags.Int64Var(&cfg.maxBody, "max-body", 64<<10, "largest request body, in `bytes`")
+	names := flags.String("hosts", "", "host `names` to answer to, separated by commas, besides localhost and addresses")
 	if err := flags.Parse(args); err != nil {
 		return config{}, err
+	}
+	var err error
+	if cfg.hosts, err = hosts.Parse(*names); err != nil {
+		return config{}, fmt.Errorf("-hosts: %w", err)
 	}
 	switch {
 	case flags.NArg() > 0:

@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -19,6 +20,7 @@ import (
 	"github.com/topicbus/pubsub"
 	"github.com/topicbus/pubsub/backend/memory"
 	"github.com/topicbus/pubsub/codec"
+	"github.com/topicbus/pubsub/examples/internal/pipes"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -136,6 +138,20 @@ func TestShutdownFinishesRequests(t *testing.T) {
 	require.Len(t, backend.Published("greetings"), 1)
 }
 
+// Whatever a client does, it does not keep a connection for long.
+func TestNoConnectionIsHeld(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newService(t, config{})
+		listener := pipes.Listen()
+		ctx, stop := context.WithCancel(t.Context())
+		ended := make(chan error, 1)
+		go func() { ended <- serve(ctx, listener, s.handler, slog.New(slog.DiscardHandler)) }()
+		pipes.Hold(t, listener, 400, "/")
+		stop()
+		require.NoError(t, <-ended)
+	})
+}
+
 // closing tells when it was closed.
 type closing struct {
 	net.Listener
@@ -155,6 +171,7 @@ func TestFlags(t *testing.T) {
 		{"-cache quotes", "need -backend momento"},
 		{"-local", "need -backend momento"},
 		{"-max-body 0", "at least 1"},
+		{"-hosts https://a.example", "not a host name"},
 		{"-nonsense", "not defined"},
 		{"stray", `unexpected argument "stray"`},
 		{"-addr 127.0.0.1:-1", "invalid port"},

@@ -14,6 +14,9 @@ import (
 type problem struct {
 	Code    string `json:"code"`
 	Message string `json:"message"`
+	// Published is "no" or "unknown" where the backend was asked to publish:
+	// whether trying again can publish the message twice.
+	Published string `json:"published,omitempty"`
 
 	status int
 	header map[string]string
@@ -28,6 +31,9 @@ var (
 		header: map[string]string{"WWW-Authenticate": `Bearer realm="publisher"`}}
 	unsupportedMediaType = &problem{status: http.StatusUnsupportedMediaType, Code: "unsupported_media_type", Message: "Send the header Content-Type: application/json, in UTF-8.",
 		header: map[string]string{"Accept-Post": "application/json"}}
+	compressed = &problem{status: http.StatusUnsupportedMediaType, Code: "unsupported_encoding", Message: "The body is compressed: send it plain, without Content-Encoding.",
+		header: map[string]string{"Accept-Encoding": "identity"}}
+	unknownHost = &problem{status: http.StatusForbidden, Code: "unknown_host", Message: "The service does not answer to the name in the header Host: start it with -hosts NAME."}
 )
 
 func badRequest(code, message string) *problem {
@@ -38,10 +44,25 @@ func bodyTooLarge(limit int64) *problem {
 	return &problem{status: http.StatusRequestEntityTooLarge, Code: "body_too_large", Message: fmt.Sprintf("The body may have %d bytes.", limit)}
 }
 
-// publishProblem tells whose fault a failed Publish is. Unless it was bad
-// input, nobody knows whether the message got through; the answer says so,
-// because a client that tries again may duplicate it.
+// publishProblem tells whose fault a failed Publish is, and what became of the
+// message, because a client that tries again may duplicate it. It is nil if the
+// message was published all the same.
 func publishProblem(err error) *problem {
+	p := blame(err)
+	switch pubsub.OutcomeOf(err) {
+	case pubsub.Accepted:
+		return nil
+	case pubsub.NotAccepted:
+		p.Published = "no"
+		p.Message += " The message was not published."
+	default:
+		p.Published = "unknown"
+		p.Message += " The message may have been published all the same."
+	}
+	return p
+}
+
+func blame(err error) *problem {
 	switch {
 	case errors.Is(err, pubsub.ErrInvalidTopic):
 		return badRequest("invalid_topic", "The topicName is blank or not valid UTF-8.")
@@ -52,7 +73,7 @@ func publishProblem(err error) *problem {
 	case errors.Is(err, pubsub.ErrLimitExceeded):
 		return tryLater("limit_exceeded", "A limit of the backend is exhausted for now.", "10", err)
 	case errors.Is(err, pubsub.ErrUnavailable), errors.Is(err, pubsub.ErrClosed), errors.Is(err, context.DeadlineExceeded):
-		return tryLater("unavailable", "The backend cannot be reached. The message may have been published all the same.", "2", err)
+		return tryLater("unavailable", "The backend cannot be reached.", "2", err)
 	case errors.Is(err, context.Canceled):
 		// The client hung up and will not see this; 499 is what nginx logs.
 		return &problem{status: 499, Code: "client_gone", Message: "The client closed the connection."}

@@ -90,14 +90,43 @@ func TestBrowser(t *testing.T) {
 	page.Await("document.querySelectorAll('tr.stale').length === 0")
 	page.Await(shows("received", published))
 
+	// The topic is lost and made again: the page says that it is another one.
+	backend.ResetPage()
+	page.Await("document.querySelectorAll('#gaps li.reset').length === 1")
+	page.Await("document.querySelectorAll('tr.stale').length === 3")
+	page.Await("document.querySelector('#gaps li.reset').textContent.startsWith('The topic began anew. An unknown number of messages missing.')")
+	page.Await(shows("missed", "at least 3"))
+	publish(5)
+	page.Await("document.querySelectorAll('tr.stale').length === 0")
+	page.Await(shows("received", published))
+	screenshot(page, "reset")
+
+	// A symbol may be anything. One that JavaScript has a meaning for is a row
+	// like the others.
+	odd := []string{"__proto__", "constructor", "toString"}
+	for _, symbol := range odd {
+		require.NoError(t, bus.Publish(t.Context(), "quotes", Quote{symbol, 1.5}))
+		published++
+	}
+	page.Await(shows("received", published))
+	page.Eval("[...document.querySelectorAll('#quotes tr')].map(tr => tr.cells[0].textContent + ' ' + tr.cells[1].textContent)", &rows)
+	require.Len(t, rows, 6)
+	for _, symbol := range odd {
+		require.Contains(t, rows, symbol+" 1.50")
+	}
+	var polluted []string
+	page.Eval("Object.keys(Object.prototype)", &polluted)
+	require.Empty(t, polluted)
+
 	// What is published during a reload is not missed: the page knows where
 	// it was, and the server has the rest in its ring.
 	page.Eval("source.close()", nil)
 	publish(4)
 	page.Reload()
 	page.Await(shows("received", published))
-	page.Await(shows("missed", 3))
-	page.Await("document.querySelectorAll('#gaps li').length === 1")
+	page.Await(shows("missed", "at least 3"))
+	page.Await("document.querySelectorAll('#gaps li').length === 2")
+	page.Await("document.querySelectorAll('#quotes tr').length === 6")
 	require.Equal(t, 1, backend.Streams())
 
 	// During an outage of the backend the page says so, and shows what the
@@ -120,7 +149,7 @@ func TestBrowser(t *testing.T) {
 	publish(2)
 	_, stop = webSite(t, addr, backend)
 	page.Await(hasState("live"))
-	page.Await("document.querySelectorAll('#gaps li').length === 2")
+	page.Await("document.querySelectorAll('#gaps li').length === 3")
 	received := published - 6
 	publish(10)
 	page.Await(shows("received", received+30))

@@ -21,7 +21,11 @@ const (
 	writeTimeout = 10 * time.Second
 )
 
-// events answers GET /events/{topic} with the topic as Server-Sent Events:
+// events answers GET and HEAD of /events/{topic} with the topic as Server-Sent Events:
+//
+//	id: 1/41                     where a new viewer begins
+//	event: state
+//	data: {"state": "connected"}
 //
 //	id: 1/42                     the position, which a viewer returns with
 //	data: {"symbol": ...}        a message
@@ -42,8 +46,13 @@ func events(feeds map[string]*feed) http.HandlerFunc {
 			http.Error(w, "no such topic", http.StatusNotFound)
 			return
 		}
+		if r.Method == http.MethodHead { // who asks for no events gets the answer's end at once
+			streamHeader(w.Header())
+			return
+		}
 		// r's context ends when the viewer leaves or the program ends.
-		sub, err := f.view(r.Context(), lastSeen(r))
+		after := lastSeen(r)
+		sub, err := f.view(r.Context(), after)
 		if err != nil {
 			w.Header().Set("Retry-After", "2")
 			http.Error(w, "the topic is not available now", http.StatusServiceUnavailable)
@@ -51,19 +60,30 @@ func events(feeds map[string]*feed) http.HandlerFunc {
 		}
 		defer sub.Close()
 
-		header := w.Header()
-		header.Set("Content-Type", "text/event-stream")
-		header.Set("Cache-Control", "no-store")
-		header.Set("X-Accel-Buffering", "no") // for nginx in front
-		v := viewer{w: w, conn: http.NewResponseController(w)}
+		streamHeader(w.Header())
+		v := viewer{w: w, conn: http.NewResponseController(w), after: after, start: sub.Start()}
 		// At different times, so that a restart does not bring all viewers
 		// back in the same moment.
 		fmt.Fprintf(&v.out, "retry: %d\n\n", 1000+rand.IntN(2000))
+		if after.IsZero() {
+			// A viewer whose connection breaks before its first message returns
+			// with this. It misses nothing then, or is told. One that returns has
+			// a position: another one could hide the gap that it is told of first.
+			v.id(v.start)
+		}
 		v.state(sub.Stats().State) // which may have changed before the viewer came
 		if v.flush() == nil {
 			v.follow(sub.Events())
 		}
 	}
+}
+
+func streamHeader(h http.Header) {
+	h.Set("Content-Type", "text/event-stream")
+	// no-transform, since a proxy that compresses would hold events back until
+	// it has enough of them.
+	h.Set("Cache-Control", "no-store, no-transform")
+	h.Set("X-Accel-Buffering", "no") // for nginx in front
 }
 
 // lastSeen returns the position that the viewer has seen last, zero if it is
@@ -89,6 +109,8 @@ type viewer struct {
 	w    http.ResponseWriter
 	conn *http.ResponseController
 	out  bytes.Buffer // what was not sent yet
+
+	after, start pubsub.Position // what it had seen, and where it begins
 }
 
 // follow sends what happens until the viewer or the subscription is gone. If
@@ -101,6 +123,7 @@ func (v *viewer) follow(events <-chan pubsub.Event[Quote]) {
 		select {
 		case e, ok := <-events:
 			if !ok {
+				_ = v.flush() // leaves the server time to write the answer's end
 				return
 			}
 			v.event(e)
@@ -120,9 +143,7 @@ func (v *viewer) follow(events <-chan pubsub.Event[Quote]) {
 func (v *viewer) event(e pubsub.Event[Quote]) {
 	switch e.Kind {
 	case pubsub.KindMessage:
-		if !e.Message.Position.IsZero() {
-			fmt.Fprintf(&v.out, "id: %v\n", e.Message.Position)
-		}
+		v.id(e.Message.Position)
 		v.data(e.Message.Value)
 	case pubsub.KindDiscontinuity:
 		v.gap(e.Discontinuity)
@@ -133,16 +154,30 @@ func (v *viewer) event(e pubsub.Event[Quote]) {
 	}
 }
 
+// id begins an event that stands at a position, unless that is not known.
+func (v *viewer) id(p pubsub.Position) {
+	if !p.IsZero() {
+		fmt.Fprintf(&v.out, "id: %v\n", p)
+	}
+}
+
 // gap sends no id: a viewer who leaves here hears of the gap again, which is
 // better than not at all. The error is for the server's log, not for viewers.
+//
+// A viewer with a position of another page, such as one of an earlier process,
+// is told of a reset: what it has seen is of another life of the topic.
 func (v *viewer) gap(d *pubsub.Discontinuity) {
+	cause := d.Cause
+	if cause == pubsub.CauseReconnect && d.After == v.after && v.after.Page != v.start.Page {
+		cause = pubsub.CauseReset
+	}
 	v.out.WriteString("event: gap\n")
 	v.data(struct {
 		Lost  uint64 `json:"lost"`
 		Exact bool   `json:"exact"`
 		Cause string `json:"cause"`
 		After string `json:"after"`
-	}{d.Lost, d.Exact, d.Cause.String(), d.After.String()})
+	}{d.Lost, d.Exact, cause.String(), d.After.String()})
 }
 
 func (v *viewer) state(s pubsub.StateChange) {

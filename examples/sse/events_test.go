@@ -1,8 +1,10 @@
 package main
 
 import (
+	"bufio"
 	"encoding/json"
 	"fmt"
+	"io"
 	"math"
 	"net/http"
 	"strings"
@@ -13,6 +15,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/topicbus/pubsub"
+	"github.com/topicbus/pubsub/backend/memory"
+	"github.com/topicbus/pubsub/examples/internal/pipes"
 )
 
 func TestViewerSeesMessagesGapsAndStates(t *testing.T) {
@@ -20,7 +24,7 @@ func TestViewerSeesMessagesGapsAndStates(t *testing.T) {
 		s := open(t)
 		v := s.watch(t, "")
 		require.Equal(t, "text/event-stream", v.header.Get("Content-Type"))
-		require.Equal(t, "no-store", v.header.Get("Cache-Control"))
+		require.Equal(t, "no-store, no-transform", v.header.Get("Cache-Control"), "proxies that compress would hold events back")
 
 		s.publish(t, 2)
 		require.Equal(t, quote(1, 0), v.next(t))
@@ -85,6 +89,91 @@ func TestViewerResumes(t *testing.T) {
 		v = s.get(t, "/events/quotes?after=1%2F2", "1/9")
 		require.Equal(t, "state", v.next(t).kind)
 		require.Equal(t, quote(10, 9), v.next(t), "after a break that followed a reload")
+	})
+}
+
+// A connection that breaks before its first message costs nothing.
+func TestNewViewerIsToldItsPlace(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := open(t)
+		for i := range 3 { // at first the topic is empty
+			v := s.watch(t, "")
+			require.Equal(t, fmt.Sprintf("1/%d", 5*i), v.start)
+			v.close()
+			quiet := s.watch(t, v.start)
+			require.Equal(t, event{comment: true}, quiet.next(t), "nothing happened, so nothing is told")
+			quiet.close()
+			s.publish(t, 5)
+			back := s.watch(t, v.start)
+			for j := range 5 {
+				require.Equal(t, quote(5*i+j+1, j), back.next(t))
+			}
+			back.close()
+		}
+	})
+}
+
+// A position of an earlier process is one of another life of the topic, however
+// far this one has come: the viewer is told, and sees all that is new.
+func TestProcessIsRestarted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		before := openOver(t, memory.New())
+		v := before.watch(t, "")
+		fresh := v.start
+		before.publish(t, 300)
+		var last string
+		for range 300 {
+			last = v.next(t).id
+		}
+		require.NoError(t, before.stop())
+		require.NoError(t, before.Close())
+
+		time.Sleep(time.Second) // which no restart is quicker than
+		after := openOver(t, memory.New())
+		total := 0
+		for _, more := range []int{0, 10, 400} {
+			after.publish(t, more)
+			total += more
+			synctest.Wait()
+			for _, id := range []string{last, fresh} {
+				v := after.watch(t, id)
+				e := v.next(t)
+				require.Equal(t, "gap", e.kind, "after %d messages", total)
+				require.Contains(t, e.data, `"lost":0,"exact":false,"cause":"reset","after":"`+id)
+				after.publish(t, 1)
+				total++
+				for i := range total { // the buffer still has all of this process
+					e := v.next(t)
+					require.True(t, strings.HasSuffix(e.id, fmt.Sprintf("/%d", i+1)), "%v, not the message %d", e, i+1)
+				}
+				v.close()
+			}
+		}
+	})
+}
+
+// Two instances show the same topics, and a load balancer sends viewers to either.
+func TestTwoInstances(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		one := open(t)
+		two := openOver(t, one.Backend)
+		v := one.watch(t, "")
+		one.publish(t, 5)
+		require.Equal(t, quote(1, 0), v.next(t))
+		require.Equal(t, quote(2, 1), v.next(t))
+		v.close()
+		v = two.watch(t, "1/2") // the numbers are the backend's, so they are the same there
+		for i := 2; i < 5; i++ {
+			require.Equal(t, quote(i+1, i), v.next(t))
+		}
+
+		// An instance that started later has not what was before. It says so.
+		three := openOver(t, one.Backend)
+		v = three.watch(t, "1/2")
+		gap := v.next(t)
+		require.Equal(t, event{kind: "gap", data: `{"lost":0,"exact":false,"cause":"reconnect","after":"1/2"}`}, gap)
+		one.publish(t, 1)
+		require.Equal(t, quote(6, 0), v.next(t))
 	})
 }
 
@@ -214,7 +303,7 @@ func TestOutageIsBridged(t *testing.T) {
 		s.publish(t, 2) // others still reach the service
 
 		late := s.get(t, "/events/quotes", "")
-		require.Equal(t, event{kind: "state", data: `{"state":"reconnecting","attempt":1}`}, late.next(t),
+		require.Equal(t, event{id: "1/1", kind: "state", data: `{"state":"reconnecting","attempt":1}`}, late.next(t),
 			"who comes during an outage is told of it")
 
 		s.Reconnect()
@@ -233,10 +322,12 @@ func TestShutdownDoesNotWaitForViewers(t *testing.T) {
 			_, ok := v.read()
 			ended <- !ok
 		}()
+		time.Sleep(heartbeat - time.Second) // longer than the last write had time
 		start := time.Now()
 		require.NoError(t, s.stop())
 		require.Less(t, time.Since(start), 2*time.Second)
 		require.True(t, <-ended)
+		require.NoError(t, v.Err(), "the answer has its end")
 
 		s = open(t)
 		s.watch(t, "") // does not read any more
@@ -253,6 +344,100 @@ func TestLostTopicEndsTheProgram(t *testing.T) {
 		s.EndStreams(pubsub.ErrPermissionDenied)
 		synctest.Wait()
 		require.ErrorIs(t, s.stop(), pubsub.ErrPermissionDenied)
+	})
+}
+
+// Whatever a client does, it does not keep a connection for long, unless it is a
+// viewer.
+func TestNoConnectionIsHeld(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := open(t)
+		pipes.Hold(t, s.conns, 400, "/", "/app.js", "/nowhere", "/events/secrets")
+	})
+}
+
+// A request for events that has a body is no viewer's.
+func TestBodiesAreRefused(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := open(t)
+		for _, body := range []string{"Content-Length: 5\r\n\r\n", "Transfer-Encoding: chunked\r\n\r\n"} {
+			conn := s.conns.Dial()
+			defer conn.Close()
+			go func() { _, _ = io.WriteString(conn, "GET /events/quotes HTTP/1.1\r\nHost: localhost\r\n"+body) }()
+			start := time.Now()
+			answer, err := io.ReadAll(conn)
+			require.NoError(t, err)
+			require.True(t, strings.HasPrefix(string(answer), "HTTP/1.1 413 "), "%s", answer)
+			require.Less(t, time.Since(start), 15*time.Second)
+		}
+	})
+}
+
+func TestHeadIsAnswered(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := open(t)
+		get := s.get(t, "/events/quotes", "")
+		conn := s.conns.Dial()
+		go func() { _, _ = io.WriteString(conn, "HEAD /events/quotes HTTP/1.1\r\nHost: localhost\r\n\r\n") }()
+		start := time.Now()
+		res, err := http.ReadResponse(bufio.NewReader(conn), &http.Request{Method: http.MethodHead})
+		require.NoError(t, err)
+		require.Equal(t, http.StatusOK, res.StatusCode)
+		for _, name := range []string{"Content-Type", "Cache-Control", "X-Accel-Buffering"} {
+			require.Equal(t, get.header.Get(name), res.Header.Get(name), name)
+		}
+		require.Zero(t, time.Since(start))
+		// The connection goes on, so the answer had an end.
+		go func() {
+			_, _ = io.WriteString(conn, "GET /app.js HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+		}()
+		rest, err := io.ReadAll(conn)
+		require.NoError(t, err)
+		require.True(t, strings.HasPrefix(string(rest), "HTTP/1.1 200 "), "%.80s", rest)
+	})
+}
+
+// A page of somebody else whose name resolves to this machine is the same site
+// to a browser: it must not get the topics.
+func TestHosts(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := open(t)
+		for host, status := range map[string]int{
+			"evil.example:8080": 403, "localhost.evil.example": 403,
+			"localhost:8080": 200, "127.0.0.1:8080": 200, "[::1]:8080": 200, "quotes.example": 200,
+		} {
+			for _, path := range []string{"/", "/events/quotes"} {
+				r := s.request(t, "GET "+path+" HTTP/1.1\r\nHost: "+host+"\r\n\r\n")
+				require.Equal(t, status, r.status, host)
+				if status != http.StatusOK {
+					require.True(t, r.Scan())
+					require.Contains(t, r.Text(), "-hosts")
+					require.NotContains(t, r.Text(), "evil", "what the client sent is not repeated")
+				}
+				r.close()
+			}
+		}
+	})
+}
+
+// What went wrong is told in plain text: a browser that shows it runs nothing.
+func TestErrorsArePlain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := open(t)
+		for path, status := range map[string]int{
+			"/events/<script>": 404, "/<script>alert(1)</script>": 404, "/events/": 404, "/page": 404,
+		} {
+			r := s.get(t, path, "")
+			require.Equal(t, status, r.status, path)
+			require.Equal(t, "text/plain; charset=utf-8", r.header.Get("Content-Type"), path)
+			require.Equal(t, "nosniff", r.header.Get("X-Content-Type-Options"), path)
+			require.True(t, r.Scan())
+			require.NotContains(t, r.Text(), "script", "what the client sent is not repeated")
+			r.close()
+		}
+		r := s.request(t, "POST /events/quotes HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n")
+		require.Equal(t, http.StatusMethodNotAllowed, r.status)
+		require.Equal(t, "GET, HEAD", r.header.Get("Allow"))
 	})
 }
 

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"net"
 	"net/http"
 	"strings"
 	"sync"
@@ -19,6 +18,8 @@ import (
 	"github.com/topicbus/pubsub"
 	"github.com/topicbus/pubsub/backend/memory"
 	"github.com/topicbus/pubsub/codec"
+	"github.com/topicbus/pubsub/examples/internal/pipes"
+	"github.com/topicbus/pubsub/internal/hosts"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -29,18 +30,23 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 type site struct {
 	*memory.Backend
 	bus   pubsub.Bus[Quote] // the publishers', apart from the program's own
-	conns pipes
+	conns *pipes.Listener
 	stop  func() error
 }
 
 // open starts the program. It is stopped with the test, which runs in a bubble.
 func open(t *testing.T) *site {
-	s := &site{Backend: memory.New(memory.WithPage(1), memory.WithHistory(10_000)), conns: pipes{dialed: make(chan net.Conn), closed: make(chan struct{})}}
+	return openOver(t, memory.New(memory.WithPage(1), memory.WithHistory(10_000)))
+}
+
+// openOver is open with a backend of the test's.
+func openOver(t *testing.T, backend *memory.Backend) *site {
+	s := &site{Backend: backend, conns: pipes.Listen()}
 	s.bus = pubsub.New(s.Backend, codec.JSON[Quote]())
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
 	go func() {
-		ended <- serve(ctx, &s.conns, s.Backend, config{topics: []string{"quotes"}}, slog.New(slog.DiscardHandler))
+		ended <- serve(ctx, s.conns, s.Backend, config{topics: []string{"quotes"}, hosts: hosts.Names{"quotes.example"}}, slog.New(slog.DiscardHandler))
 	}()
 	s.stop = sync.OnceValue(func() error {
 		cancel()
@@ -75,23 +81,30 @@ type reader struct {
 	status int
 	header http.Header
 	close  func()
+	start  string // where it begins
 }
 
 // get sends a request and reads the answer's header. The rest is for the test
 // to read, or not.
 func (s *site) get(t *testing.T, path, lastEventID string) *reader {
 	t.Helper()
-	conn := s.conns.dial()
-	t.Cleanup(func() { conn.Close() })
 	head := "GET " + path + " HTTP/1.1\r\nHost: localhost\r\n"
 	if lastEventID != "" {
 		head += "Last-Event-ID: " + lastEventID + "\r\n"
 	}
-	_, err := io.WriteString(conn, head+"\r\n")
+	return s.request(t, head+"\r\n")
+}
+
+// request sends what it is given and reads the answer's header.
+func (s *site) request(t *testing.T, text string) *reader {
+	t.Helper()
+	conn := s.conns.Dial()
+	t.Cleanup(func() { conn.Close() })
+	_, err := io.WriteString(conn, text)
 	require.NoError(t, err)
 	res, err := http.ReadResponse(bufio.NewReaderSize(conn, 16), nil)
 	require.NoError(t, err)
-	return &reader{bufio.NewScanner(res.Body), res.StatusCode, res.Header, func() { conn.Close() }}
+	return &reader{Scanner: bufio.NewScanner(res.Body), status: res.StatusCode, header: res.Header, close: func() { conn.Close() }}
 }
 
 // watch is get for the topic, up to the opening of the stream, whose events it
@@ -100,7 +113,10 @@ func (s *site) watch(t *testing.T, lastEventID string) *reader {
 	t.Helper()
 	r := s.get(t, "/events/quotes", lastEventID)
 	require.Equal(t, http.StatusOK, r.status)
-	require.Equal(t, event{kind: "state", data: `{"state":"connected"}`}, r.next(t))
+	e := r.next(t)
+	r.start, e.id = e.id, ""
+	require.Equal(t, event{kind: "state", data: `{"state":"connected"}`}, e)
+	require.Equal(t, lastEventID == "", r.start != "", "a new viewer is told where it begins, and no other")
 	return r
 }
 
@@ -139,36 +155,3 @@ func (r *reader) read() (e event, ok bool) {
 func quote(position, price int) event {
 	return event{id: fmt.Sprintf("1/%d", position), data: fmt.Sprintf(`{"symbol":"AAPL","price":%d}`, price)}
 }
-
-// pipes is a listener without a network.
-type pipes struct {
-	dialed chan net.Conn
-	once   sync.Once
-	closed chan struct{}
-}
-
-func (p *pipes) dial() net.Conn {
-	client, server := net.Pipe()
-	select {
-	case p.dialed <- server:
-	case <-p.closed:
-		server.Close()
-	}
-	return client
-}
-
-func (p *pipes) Accept() (net.Conn, error) {
-	select {
-	case c := <-p.dialed:
-		return c, nil
-	case <-p.closed:
-		return nil, net.ErrClosed
-	}
-}
-
-func (p *pipes) Close() error {
-	p.once.Do(func() { close(p.closed) })
-	return nil
-}
-
-func (p *pipes) Addr() net.Addr { return &net.UnixAddr{Name: "pipes"} }

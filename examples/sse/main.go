@@ -25,6 +25,7 @@ import (
 	"github.com/topicbus/pubsub"
 	"github.com/topicbus/pubsub/codec"
 	"github.com/topicbus/pubsub/examples/internal/backends"
+	"github.com/topicbus/pubsub/internal/hosts"
 )
 
 func main() {
@@ -87,10 +88,13 @@ func serve(ctx context.Context, listener net.Listener, backend pubsub.Backend, c
 	mux.Handle("GET /events/{topic...}", events(feeds))
 	mux.Handle("GET /", pages())
 	server := &http.Server{
-		Handler: mux,
-		// No WriteTimeout, since an answer goes on for hours: events sets one
-		// for each write.
+		Handler: guard(cfg.hosts, mux),
+		// Without these, a client that sends or reads nothing holds a connection
+		// for ever. ReadTimeout ends with the request. An answer may go on for
+		// hours: events sets WriteTimeout anew for each write.
 		ReadHeaderTimeout: 5 * time.Second,
+		ReadTimeout:       10 * time.Second,
+		WriteTimeout:      writeTimeout,
 		IdleTimeout:       time.Minute,
 		MaxHeaderBytes:    16 << 10,
 		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelWarn),
@@ -118,6 +122,7 @@ type config struct {
 	backend backends.Choice
 	topics  []string
 	every   time.Duration
+	hosts   hosts.Names
 }
 
 func parseFlags(args []string, stderr io.Writer) (config, error) {
@@ -129,8 +134,13 @@ func parseFlags(args []string, stderr io.Writer) (config, error) {
 	cfg.backend.Flags(flags)
 	flags.StringVar(&topics, "topics", "quotes", "the topics to show, by `name`, separated by commas")
 	flags.DurationVar(&cfg.every, "every", 400*time.Millisecond, "pause between two invented quotes, published to the first topic; 0 leaves publishing to others")
+	names := flags.String("hosts", "", "host `names` to answer to, separated by commas, besides localhost and addresses")
 	if err := flags.Parse(args); err != nil {
 		return config{}, err
+	}
+	var err error
+	if cfg.hosts, err = hosts.Parse(*names); err != nil {
+		return config{}, fmt.Errorf("-hosts: %w", err)
 	}
 	for topic := range strings.SplitSeq(topics, ",") {
 		if topic = strings.TrimSpace(topic); topic != "" {

@@ -41,7 +41,7 @@ func TestRun(t *testing.T) {
 			}
 			quote := func(r *reader) event {
 				for {
-					if e := r.next(t); e.id != "" {
+					if e := r.next(t); e.id != "" && e.kind == "" {
 						require.Contains(t, e.data, `"symbol":`)
 						return e
 					}
@@ -65,6 +65,7 @@ func TestFlags(t *testing.T) {
 		{"-cache quotes", "need -backend momento"},
 		{"-local", "need -backend momento"},
 		{"-topics ,", "names none"},
+		{"-hosts https://a.example", "not a host name"},
 		{"-every -1s", "negative"},
 		{"-nonsense", "not defined"},
 		{"stray", `unexpected argument "stray"`},

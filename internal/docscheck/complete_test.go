@@ -18,8 +18,10 @@ var imports = map[string]string{
 	"expvar": "expvar", "http": "net/http", "os": "os", "slog": "log/slog", "sync": "sync",
 	"synctest": "testing/synctest", "testing": "testing", "time": "time",
 	"require":     "github.com/stretchr/testify/require",
+	"backoff":     "github.com/cenkalti/backoff/v4",
 	"pubsub":      "github.com/topicbus/pubsub",
 	"codec":       "github.com/topicbus/pubsub/codec",
+	"consume":     "github.com/topicbus/pubsub/consume",
 	"compress":    "github.com/topicbus/pubsub/codec/compress",
 	"protocodec":  "github.com/topicbus/pubsub/codec/protocodec",
 	"memory":      "github.com/topicbus/pubsub/backend/memory",
@@ -31,6 +33,7 @@ var imports = map[string]string{
 
 // declarations are those that blocks may use without repeating them.
 var declarations = map[string]string{
+	"Order": "type Order struct{ Symbol string }\n",
 	"Quote": "type Quote struct {\n\tSymbol string\n\tDate time.Time\n\tPrice float64\n}\n",
 }
 

@@ -50,7 +50,7 @@ func requireNothingUnaccounted(t *testing.T, rows []row) {
 
 // overMemory runs the program as examples/quickstart does.
 func overMemory(ctx context.Context, out io.Writer) error {
-	backend := memory.New()
+	backend := memory.New(memory.WithPage(1))
 	defer backend.Close()
 	return Run(ctx, backend, 2*time.Millisecond, out, io.Discard)
 }
@@ -125,7 +125,7 @@ func TestInterruptDrains(t *testing.T) {
 
 func TestPublishStopsWhenAPipeFails(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		backend := memory.New()
+		backend := memory.New(memory.WithPage(1))
 		backend.FailPublishes(1, pubsub.ErrUnavailable)
 		bus := pubsub.New(backend, codec.JSON[Quote]())
 		defer bus.Close()

@@ -33,7 +33,10 @@ func (l *heavyLog) add(size int, more bool) {
 func (l *heavyLog) kept() int {
 	for i := range l.sizes {
 		if seg := l.pin(uint64(i)); seg != nil {
-			value, side := seg.Entries[Slot(uint64(i))].Value, seg.Side(Slot(uint64(i)))
+			value, side := seg.Entries[Slot(uint64(i))].Value, ""
+			if sides := seg.Sides(); sides != nil {
+				side = sides[Slot(uint64(i))]
+			}
 			seg.pins.Add(-1)
 			if value != 0 || side != "" {
 				return i

@@ -17,12 +17,13 @@ type Cursor[V, S any] struct {
 	// Owner is for who joins: the log does not look at it.
 	Owner any
 
-	next    atomic.Uint64 // index of the next message to hand out
-	wanted  atomic.Uint64 // the writer waits for next to get here
-	stopped atomic.Bool   // nothing more is handed out
-	waiting atomic.Int32  // goroutines asleep
-	limited atomic.Bool   // limit is set
-	sleeper sleeper
+	next     atomic.Uint64 // index of the next message to hand out
+	wanted   atomic.Uint64 // the writer waits for next to get here
+	stopped  atomic.Bool   // nothing more is handed out
+	asleep   atomic.Int32  // goroutines that sleep until there is something, ...
+	awaiting atomic.Int32  // ... and those that sleep until a ctx ends, too
+	limited  atomic.Bool   // limit is set
+	sleeper  sleeper
 
 	keeping atomic.Bool // somebody uses kept
 	kept    View[V, S]  // what a reader of single messages left to its next call
@@ -82,9 +83,7 @@ type View[V, S any] struct {
 	from, to uint64 // indexes
 	single   bool   // it is to span one message
 
-	// Burst counts the messages read since the goroutine last slept. It is the
-	// reader's.
-	Burst uint64
+	slept uint64 // where the cursor was when the goroutine last slept
 
 	// What Look saw, to tell whether anything happened since.
 	head, noted uint64
@@ -96,6 +95,15 @@ func (v *View[V, S]) Segment() *Segment[V, S] { return v.seg }
 
 // Empty reports whether the view spans no message.
 func (v *View[V, S]) Empty() bool { return v.from == v.to }
+
+// Busy reports whether more than one message was read since the goroutine that
+// has v last slept, or Busy was last called.
+func (c *Cursor[V, S]) Busy(v *View[V, S]) bool {
+	i := c.next.Load()
+	busy := i-v.slept > 1
+	v.slept = i
+	return busy
+}
 
 // At returns the index of the next message, and whether it may be read in v.
 func (c *Cursor[V, S]) At(v *View[V, S]) (index uint64, ok bool) {
@@ -123,7 +131,7 @@ func (c *Cursor[V, S]) Look(v *View[V, S]) (*Note, End) {
 	c.unpin(v)
 	n, end := c.look(v)
 	c.mu.Unlock()
-	if c.waiting.Load() > 0 && (n != nil || !v.Empty() || end != NotEnded) {
+	if c.asleep.Load()+c.awaiting.Load() > 0 && (n != nil || !v.Empty() || end != NotEnded) {
 		c.sleeper.ring() // a goroutine in parallel may find more, or the end
 	}
 	return n, end

@@ -122,13 +122,16 @@ func (l *Log[V, S]) newest(head uint64) (Place, bool) {
 }
 
 // JoinNearest has c begin behind the message at p or, if the log does not hold
-// it, with the oldest one behind p that it holds. It returns what is missing
-// between the two, for c to be told first.
+// it, with the oldest one behind p that it holds. What is missing between the two
+// is the first that c is told.
 func (l *Log[V, S]) JoinNearest(c *Cursor[V, S], p Place) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	head := l.head.Load()
 	i, next, held := l.locate(p)
+	if p == l.begin && !p.IsZero() && l.oldest(head) == 0 && (next.IsZero() && head == 0 || next.Page == p.Page && next.Sequence == p.Sequence+1) {
+		i, held = 0, true // nothing is missing behind it
+	}
 	if held && l.lower(i, head) {
 		c.read = l.notes.before(i)
 		l.enter(c, i, p)

@@ -62,15 +62,11 @@ type Segment[V, S any] struct {
 // Slot is where the message with that index stands in its segment.
 func Slot(index uint64) uint64 { return index % SegmentSize }
 
-// Side is what few messages have besides, zero for one that has not.
-func (seg *Segment[V, S]) Side(slot uint64) (s S) {
-	if p := seg.side.Load(); p != nil {
-		return p[slot]
-	}
-	return s
-}
+// Sides is what few messages have besides, nil if none of the segment's messages
+// that are shown has any.
+func (seg *Segment[V, S]) Sides() *[SegmentSize]S { return seg.side.Load() }
 
-// SetSide sets it. Writer only, before Append.
+// SetSide sets it for a message. Writer only, before Append.
 func (seg *Segment[V, S]) SetSide(slot uint64, s S) {
 	p := seg.side.Load()
 	if p == nil {

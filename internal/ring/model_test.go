@@ -183,7 +183,10 @@ func (rd *reader) read(n int, v *testView) (End, error) {
 	for n > 0 {
 		if i, ok := rd.c.At(v); ok {
 			seg, slot := v.Segment(), Slot(i)
-			value, side := seg.Entries[slot].Value, seg.Side(slot)
+			value, side := seg.Entries[slot].Value, ""
+			if sides := seg.Sides(); sides != nil {
+				side = sides[slot]
+			}
 			if !rd.c.Take(i) {
 				continue
 			}

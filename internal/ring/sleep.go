@@ -9,8 +9,9 @@ import (
 // it looks again.
 type sleeper struct {
 	bell   chan struct{} // capacity 1
-	queued atomic.Bool   // in solo or sleepers, or never to be again
-	index  int           // in sleepers; guarded by Log.mu
+	gone   atomic.Bool   // never to be queued again
+	listed bool          // in sleepers; guarded by Log.mu, like ...
+	index  int           // ... where
 }
 
 func (w *sleeper) ring() {
@@ -24,8 +25,12 @@ func (w *sleeper) ring() {
 // ctx, which may be nil, ends. It reports false then.
 func (c *Cursor[V, S]) Sleep(v *View[V, S], ctx context.Context) bool {
 	c.log.Trim()
+	asleep := &c.asleep
+	if ctx != nil {
+		asleep = &c.awaiting
+	}
 	c.log.sleep(&c.sleeper)
-	c.waiting.Add(1)
+	asleep.Add(1)
 	awake := true
 	switch {
 	case c.Stirred(v):
@@ -34,9 +39,12 @@ func (c *Cursor[V, S]) Sleep(v *View[V, S], ctx context.Context) bool {
 	default:
 		awake = c.await(ctx)
 	}
-	c.waiting.Add(-1)
+	asleep.Add(-1)
 	return awake
 }
+
+// Asleep is how many goroutines sleep without a ctx.
+func (c *Cursor[V, S]) Asleep() int { return int(c.asleep.Load()) }
 
 // await is apart from Sleep because a select takes stack that others have no
 // need of.
@@ -61,21 +69,32 @@ func (c *Cursor[V, S]) Wake() { c.sleeper.ring() }
 // sleep queues w for the next wake. The caller then looks once more before it
 // waits for the bell. The first who sleeps costs no lock, on either side.
 func (l *Log[V, S]) sleep(w *sleeper) {
-	if !w.queued.CompareAndSwap(false, true) || l.solo.CompareAndSwap(nil, w) {
+	if w.gone.Load() {
+		return
+	}
+	if first := l.solo.Load(); first == w {
+		return
+	} else if first == nil && l.solo.CompareAndSwap(nil, w) {
+		if w.gone.Load() { // meanwhile: strike may not have seen it
+			l.solo.CompareAndSwap(w, nil)
+		}
 		return
 	}
 	l.mu.Lock()
-	w.index = len(l.sleepers)
-	l.sleepers = append(l.sleepers, w)
-	l.many.Store(true)
+	if !w.listed && !w.gone.Load() {
+		w.listed, w.index = true, len(l.sleepers)
+		l.sleepers = append(l.sleepers, w)
+		l.many.Store(true)
+	}
 	l.mu.Unlock()
 }
 
 // wake rings all sleepers, outside the lock: those who wake want it at once.
 func (l *Log[V, S]) wake() {
-	if w := l.solo.Swap(nil); w != nil {
-		w.queued.Store(false)
-		w.ring()
+	if l.solo.Load() != nil {
+		if w := l.solo.Swap(nil); w != nil {
+			w.ring()
+		}
 	}
 	if !l.many.Load() {
 		return
@@ -85,7 +104,7 @@ func (l *Log[V, S]) wake() {
 	l.sleepers, l.spare = l.spare[:0], nil
 	l.many.Store(false)
 	for _, w := range list {
-		w.queued.Store(false)
+		w.listed = false
 	}
 	l.mu.Unlock()
 	for _, w := range list {
@@ -99,14 +118,15 @@ func (l *Log[V, S]) wake() {
 
 // strike takes w out of the sleepers for good. l.mu is held.
 func (l *Log[V, S]) strike(w *sleeper) {
-	if w.queued.Swap(true) && !l.solo.CompareAndSwap(w, nil) {
-		if i := w.index; i < len(l.sleepers) && l.sleepers[i] == w {
-			last := len(l.sleepers) - 1
-			l.sleepers[i] = l.sleepers[last]
-			l.sleepers[i].index = i
-			l.sleepers[last] = nil
-			l.sleepers = l.sleepers[:last]
-		}
+	w.gone.Store(true)
+	l.solo.CompareAndSwap(w, nil)
+	if w.listed {
+		last := len(l.sleepers) - 1
+		moved := l.sleepers[last]
+		l.sleepers[w.index], moved.index = moved, w.index
+		l.sleepers[last] = nil
+		l.sleepers = l.sleepers[:last]
+		w.listed = false
 	}
 }
 

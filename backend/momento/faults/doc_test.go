@@ -23,6 +23,13 @@ func TestDocument(t *testing.T) {
 		require.True(t, found, "docs/faults.md lacks the row %q, or has it elsewhere", row.ID())
 		rest = after
 	}
+	_, rest, found := strings.Cut(rest, "\n| the service | worst second | later, a second |\n|---|---|---|")
+	require.True(t, found, "docs/faults.md lacks the table of rates")
+	for _, m := range matrix.Misbehaviours() {
+		_, after, found := strings.Cut(rest, "\n| "+m.Name+" | ")
+		require.True(t, found, "docs/faults.md lacks the rate of %q", m.Name)
+		rest = after
+	}
 	require.NotContains(t, rest, "\n|", "docs/faults.md has rows that are no longer played")
 
 	mod, err := os.ReadFile("../../../go.mod")

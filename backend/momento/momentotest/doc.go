@@ -12,9 +12,10 @@
 // # What it does like the service
 //
 // A topic comes into being with its first Publish or Subscribe, on a page of
-// its own; its messages are numbered from 1. Every stream starts with a
-// heartbeat. A subscriber that names no page, on a topic that has messages
-// already, is then told the page by a discontinuity; no message was lost.
+// its own (see [WithPage]); its messages are numbered from 1. Every stream
+// starts with a heartbeat. A subscriber that names no page, on a topic that has
+// messages already, is then told the page by a discontinuity; no message was
+// lost.
 // A subscriber that names a page that is not the topic's gets a discontinuity
 // to the present page and joins it at its end. A subscriber that names the
 // page, or none, and a number gets what is retained from that number on,

@@ -46,6 +46,16 @@ func ItemOfUnknownKind(at pubsub.Position) Frame {
 	}}
 }
 
+// ItemOfInvalidText is an item whose text is not valid UTF-8, which clients
+// cannot decode. The service takes no such text; what stands between may make it.
+func ItemOfInvalidText(at pubsub.Position) Frame {
+	return Frame{func(w *wire) ([]byte, error) {
+		const placeholder, invalid = "invalid", "\xff\xfe\xfd\xfc\xfb\xfa\xf9"
+		b, err := w.encodeItem(at, w.newValue(pubsub.Payload{Format: pubsub.Text, Data: []byte(placeholder)}), "")
+		return bytes.Replace(b, []byte(placeholder), []byte(invalid), 1), err
+	}}
+}
+
 // UnknownKind is a frame that is neither item nor discontinuity nor
 // heartbeat, but of a kind that later versions of the protocol may know.
 func UnknownKind() Frame { return Raw(unknownField()) }

@@ -26,6 +26,8 @@ type settings struct {
 	maxSubscriptions int
 	publishRate      int
 	inclusive        bool
+	page             uint64
+	fixedPage        bool // page is set
 }
 
 func (c settings) validate() error {
@@ -36,6 +38,8 @@ func (c settings) validate() error {
 		return fmt.Errorf("momentotest: heartbeat interval %v is negative", c.heartbeat)
 	case c.requireKey && c.apiKey == "":
 		return fmt.Errorf("momentotest: WithAPIKey was given an empty key")
+	case c.fixedPage && c.page == 0:
+		return fmt.Errorf("momentotest: WithPage was given 0, which is no page")
 	}
 	for _, name := range c.caches {
 		if strings.TrimSpace(name) == "" {
@@ -84,6 +88,15 @@ func WithMaxSubscriptions(n int) Option {
 // published faster than n messages per second, with bursts of n. The default
 // is no limit, as is an n of 0 or less.
 func WithPublishRate(n int) Option { return func(c *settings) { c.publishRate = max(n, 0) } }
+
+// WithPage sets the page of the first topic; each later page is greater by ten.
+// By default pages come from the clock (microseconds since 1970), so that they
+// are greater than those of any earlier server: a position that was kept from
+// another server's life is of another page, and a subscriber that names it is
+// told so. n must not be 0.
+func WithPage(n uint64) Option {
+	return func(c *settings) { c.page, c.fixedPage = n, true }
+}
 
 // WithInclusiveAnnouncements makes discontinuities announce the number of the
 // next message itself, and not the one before it. Momento's sources disagree

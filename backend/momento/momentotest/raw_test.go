@@ -29,7 +29,7 @@ const (
 func newServer(t *testing.T, opts ...Option) *Server {
 	t.Helper()
 	// Heartbeats other than the first one come only where a test asks.
-	opts = append([]Option{WithCaches(cache), WithHeartbeatInterval(0)}, opts...)
+	opts = append([]Option{WithCaches(cache), WithHeartbeatInterval(0), WithPage(10)}, opts...)
 	srv, err := NewServer(opts...)
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, srv.Close()) })

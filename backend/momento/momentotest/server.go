@@ -33,7 +33,7 @@ type Server struct {
 	rate     *rate
 
 	streams, subscribes, publishes atomic.Int64
-	pages                          atomic.Uint64
+	pages                          atomic.Uint64 // the last one, 0: none yet
 
 	mu     sync.RWMutex
 	caches map[string]bool
@@ -201,7 +201,22 @@ func (s *Server) endStreams(f Failure, which func(*stream) bool) int {
 }
 
 // newPage returns pages that grow, but not by one, as the service's.
-func (s *Server) newPage() uint64 { return s.pages.Add(10) }
+func (s *Server) newPage() uint64 {
+	const step = 10
+	for {
+		last := s.pages.Load()
+		next := last + step
+		switch {
+		case !s.cfg.fixedPage:
+			next = max(next, uint64(time.Now().UnixMicro()))
+		case last == 0:
+			next = s.cfg.page
+		}
+		if s.pages.CompareAndSwap(last, next) {
+			return next
+		}
+	}
+}
 
 // errClosed is what the methods of a closed server return.
 var errClosed = errors.New("momentotest: the server is closed")

@@ -70,11 +70,26 @@ func (t *Topic) Publish(p pubsub.Payload) (pubsub.Position, error) {
 	return t.publish(t.srv.wire.newValue(p), "")
 }
 
+// PublishFrame is Publish of a message that is sent as a frame of any kind, such
+// as [ItemOfInvalidText]: it is numbered and retained, and sent again to those
+// who resume. frame is given the message's position.
+func (t *Topic) PublishFrame(frame func(pubsub.Position) Frame) (pubsub.Position, error) {
+	if !t.srv.hasCache(t.cache) {
+		return pubsub.Position{}, noCache(t.cache).err()
+	}
+	return t.accept(func(at pubsub.Position) ([]byte, error) { return frame(at).encode(t.srv.wire) })
+}
+
 func (t *Topic) publish(value message, publisher string) (pubsub.Position, error) {
+	return t.accept(func(at pubsub.Position) ([]byte, error) { return t.srv.wire.encodeItem(at, value, publisher) })
+}
+
+// accept gives a message the next number, by which encode encodes it.
+func (t *Topic) accept(encode func(pubsub.Position) ([]byte, error)) (pubsub.Position, error) {
 	t.mu.Lock()
 	t.begin()
 	at := pubsub.Position{Page: t.page, Sequence: t.last + 1}
-	frame, err := t.srv.wire.encodeItem(at, value, publisher)
+	frame, err := encode(at)
 	if err != nil {
 		t.mu.Unlock()
 		return pubsub.Position{}, status.Errorf(codes.Internal, "cannot encode the message: %v", err)

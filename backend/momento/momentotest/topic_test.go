@@ -10,6 +10,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 
 	"github.com/topicbus/pubsub"
 )
@@ -382,4 +383,65 @@ func TestScriptOpening(t *testing.T) {
 	c.subscribe(ctx, 2, 10).want("item 10/2 text b")
 	c.subscribe(ctx, 2, 10).want("heartbeat", "item 10/1 text again", "item 10/2 text b")
 	c.subscribe(ctx, 2, 10).want("heartbeat", "item 10/2 text b")
+}
+
+// A position of an earlier server is of a page that no later server has.
+func TestPagesComeFromTheClock(t *testing.T) {
+	begun := uint64(time.Now().UnixMicro())
+	first, err := NewServer(WithCaches(cache))
+	require.NoError(t, err)
+	at, err := first.Topic(cache, topic).Publish(text("a"))
+	require.NoError(t, err)
+	require.GreaterOrEqual(t, at.Page, begun)
+	next, err := first.Topic(cache, "another").Publish(text("a"))
+	require.NoError(t, err)
+	require.GreaterOrEqual(t, next.Page, at.Page+10)
+	require.NoError(t, first.Restart())
+	require.Equal(t, at, first.Topic(cache, topic).Position(), "a restart is no new life")
+	require.NoError(t, first.Close())
+
+	later, err := NewServer(WithCaches(cache))
+	require.NoError(t, err)
+	defer later.Close()
+	begins, err := later.Topic(cache, topic).Publish(text("a"))
+	require.NoError(t, err)
+	require.Greater(t, begins.Page, next.Page)
+	s := newRawClient(t, later).subscribe(testContext(t), at.Sequence+1, at.Page)
+	s.want("heartbeat", fmt.Sprintf("discontinuity 0->1 page %d", begins.Page))
+}
+
+func TestWithPage(t *testing.T) {
+	srv := newServer(t, WithPage(1<<63))
+	for i, name := range []string{topic, "another"} {
+		at, err := srv.Topic(cache, name).Publish(text("a"))
+		require.NoError(t, err)
+		require.Equal(t, pubsub.Position{Page: 1<<63 + 10*uint64(i), Sequence: 1}, at)
+	}
+	_, err := NewServer(WithPage(0))
+	require.ErrorContains(t, err, "WithPage")
+}
+
+// What is published as a frame is numbered, retained and sent again.
+func TestPublishFrame(t *testing.T) {
+	srv := newServer(t)
+	to := srv.Topic(cache, topic)
+	fill(t, to, "a")
+	for n, frame := range []func(pubsub.Position) Frame{ItemWithoutValue, ItemOfUnknownKind} {
+		at, err := to.PublishFrame(frame)
+		require.NoError(t, err)
+		require.Equal(t, pubsub.Position{Page: 10, Sequence: uint64(n) + 2}, at)
+	}
+	for range 2 {
+		s := newRawClient(t, srv).subscribe(testContext(t), 2, 10)
+		s.want("heartbeat", "item 10/2 without value", "item 10/3 of unknown kind")
+	}
+	_, err := to.PublishFrame(ItemOfInvalidText)
+	require.NoError(t, err)
+	s := newRawClient(t, srv).subscribe(testContext(t), 4, 10)
+	s.want("heartbeat")
+	_, err = s.recv()
+	require.Equal(t, codes.Internal, status.Code(err), "%v", err)
+	require.ErrorContains(t, err, "UTF-8")
+	_, err = srv.Topic("elsewhere", topic).PublishFrame(ItemWithoutValue)
+	require.Equal(t, codes.NotFound, status.Code(err))
 }

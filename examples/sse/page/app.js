@@ -7,25 +7,26 @@ const trendLength = 60, gapsShown = 5;
 
 // What was seen so far. A reload goes on from here, so that it costs nothing.
 const seen = restore() ?? {
-  position: "",  // of the newest message
+  position: "",      // of the newest message, at first of the one before it
   received: 0,
-  missed: 0,     // at least
+  missed: 0,         // at least
   uncounted: false,
-  quotes: {},    // by symbol: price, first, stale, trend (null: a gap)
-  gaps: [],      // the newest first
+  quotes: new Map(), // by symbol: price, first, stale, trend (null: a gap); a Map, since a symbol may be "__proto__"
+  gaps: [],          // the newest first
 };
 
 let source, link = "connecting", upstream = "connected", rendering = false;
 
 connect();
 render();
-addEventListener("pagehide", () => sessionStorage.setItem(memory, JSON.stringify(seen)));
+addEventListener("pagehide", () => sessionStorage.setItem(memory, JSON.stringify({ ...seen, quotes: [...seen.quotes] })));
 // A page that comes back from the browser's cache would find itself closed.
 addEventListener("pageshow", (e) => { if (e.persisted) location.reload(); });
 
 function restore() {
   try {
-    return JSON.parse(sessionStorage.getItem(memory));
+    const kept = JSON.parse(sessionStorage.getItem(memory));
+    return kept && { ...kept, quotes: new Map(kept.quotes) };
   } catch {
     return null;
   }
@@ -45,14 +46,19 @@ function connect() {
   };
   source.onmessage = (e) => { message(JSON.parse(e.data), e.lastEventId); render(); };
   source.addEventListener("gap", (e) => { gap(JSON.parse(e.data)); render(); });
-  source.addEventListener("state", (e) => { upstream = JSON.parse(e.data).state; render(); });
+  source.addEventListener("state", (e) => {
+    upstream = JSON.parse(e.data).state;
+    seen.position ||= e.lastEventId; // where a new page begins, for a reload before the first message
+    render();
+  });
 }
 
 function message(quote, position) {
   seen.position = position;
   seen.received++;
   if (quote === null) return;
-  const q = seen.quotes[quote.symbol] ??= { first: quote.price, trend: [] };
+  if (!seen.quotes.has(quote.symbol)) seen.quotes.set(quote.symbol, { first: quote.price, trend: [] });
+  const q = seen.quotes.get(quote.symbol);
   q.price = quote.price;
   q.stale = false;
   q.trend.push(quote.price);
@@ -65,7 +71,7 @@ function gap(g) {
   seen.uncounted ||= !g.exact;
   seen.gaps.unshift({ ...g, at: new Date().toLocaleTimeString() });
   seen.gaps.length = Math.min(seen.gaps.length, gapsShown);
-  for (const q of Object.values(seen.quotes)) {
+  for (const q of seen.quotes.values()) {
     q.stale = true;
     if (q.trend.at(-1) !== null) q.trend.push(null);
   }
@@ -89,7 +95,7 @@ function draw() {
   show("received", seen.received);
   show("missed", (seen.uncounted ? "at least " : "") + seen.missed);
   show("position", seen.position || "-");
-  const symbols = Object.keys(seen.quotes).sort();
+  const symbols = [...seen.quotes.keys()].sort();
   if (symbols.length > 0) document.getElementById("quotes").replaceChildren(...symbols.map(row));
   document.getElementById("gaps").replaceChildren(...seen.gaps.map(gapLine));
 }
@@ -97,7 +103,7 @@ function draw() {
 function show(id, text) { document.getElementById(id).textContent = text; }
 
 function row(symbol) {
-  const q = seen.quotes[symbol], change = 100 * (q.price / q.first - 1);
+  const q = seen.quotes.get(symbol), change = 100 * (q.price / q.first - 1);
   const tr = element("tr", { className: q.stale ? "stale" : "" });
   const sign = change > 0 ? "▲ +" : change < 0 ? "▼ −" : "";
   tr.append(
@@ -132,7 +138,10 @@ function trend(points) {
 
 function gapLine(g) {
   const count = g.exact ? g.lost : g.lost > 0 ? "At least " + g.lost : "An unknown number of";
-  const li = element("li", { textContent: `${count} ${g.exact && g.lost === 1 ? "message" : "messages"} missing (${g.cause})` });
+  const missing = `${count} ${g.exact && g.lost === 1 ? "message" : "messages"} missing`;
+  // After a reset nobody can count: what is behind it has nothing to do with
+  // what was before.
+  const li = element("li", { className: g.cause, textContent: g.cause === "reset" ? `The topic began anew. ${missing}.` : `${missing} (${g.cause})` });
   li.append(element("span", { textContent: `after ${g.after} · ${g.at}` }));
   return li;
 }

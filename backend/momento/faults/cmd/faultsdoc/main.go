@@ -61,7 +61,11 @@ func main() {
 		}
 		return
 	}
-	if err := os.WriteFile(*out, document(lines), 0o644); err != nil {
+	rates, err := measureRates()
+	if err != nil {
+		fail(err)
+	}
+	if err := os.WriteFile(*out, document(lines, rates), 0o644); err != nil {
 		fail(err)
 	}
 }
@@ -167,8 +171,29 @@ func child(i int, on matrix.Kind) (o matrix.Outcome, crash string, err error) {
 	return o, "", json.Unmarshal(stdout.Bytes(), &o)
 }
 
-// document renders the table.
-func document(lines []line) []byte {
+// rate is a line of the table of rates.
+type rate struct {
+	name string
+	matrix.Rate
+}
+
+// measureRates has services misbehave, all at the same time.
+func measureRates() ([]rate, error) {
+	ways := matrix.Misbehaviours()
+	rates, errs := make([]rate, len(ways)), make([]error, len(ways))
+	var wg sync.WaitGroup
+	for i, m := range ways {
+		wg.Go(func() {
+			rates[i].name = m.Name
+			rates[i].Rate, errs[i] = m.Measure(context.Background())
+		})
+	}
+	wg.Wait()
+	return rates, errors.Join(errs...)
+}
+
+// document renders the tables.
+func document(lines []line, rates []rate) []byte {
 	var b bytes.Buffer
 	fmt.Fprintf(&b, `<!-- Written by go run ./backend/momento/faults/cmd/faultsdoc; do not edit. -->
 
@@ -203,8 +228,24 @@ Times are upper bounds of what was seen, rounded up: of %s on %s/%s with
 		}
 		fmt.Fprintf(&b, "| %s | %s | %s |\n", l.row.Name, cell(l.bus), cell(l.sdk))
 	}
+	fmt.Fprintf(&b, `
+## How often a service is asked, at worst
+
+%d streams of one backend break, and then the service answers each Subscribe in
+the same way for %v. It is asked so often in the worst second, and so often a
+second in the last %v. In the first second each stream tries once by itself; then
+they take turns. TestWorstRequestRates of backend/momento holds 400 streams
+against limits, in fake time, in more ways.
+Calls of Publish come as often as the application makes them.
+
+| the service | worst second | later, a second |
+|---|---|---|
+`, matrix.RateStreams, matrix.RateTime, matrix.RateTime/4)
+	for _, r := range rates {
+		fmt.Fprintf(&b, "| %s | %v |\n", r.name, r.Rate)
+	}
 	b.WriteString(`
-## Not in the table
+## Not in the tables
 
 - TestInterleavings of backend/momento/faults: 1,000 random interleavings (500
   unless -faults.full is given) of ends (cancel, Close, Drain, Bus.Close, Backend.Close) while a subscription
@@ -212,6 +253,10 @@ Times are upper bounds of what was seen, rounded up: of %s on %s/%s with
 - TestRecoveryTime of backend/momento/faults measures the recovery from outages
   of 1 s and 30 s over TCP, TestRecoveryTimeDoesNotDependOnTheOutage of
   backend/momento from 10 minutes in fake time.
+- TestPermanence of backend/momento/faults: which refusals end a subscription,
+  and which are taken for something between that will pass.
+- TestOutcomeOfEveryCode and TestOutcomeOfOtherErrors of backend/momento: what
+  became of a message whose Publish failed.
 - TestConformance of backend/momento/faults runs pubsubtest in full.
 `)
 	return b.Bytes()

@@ -23,7 +23,10 @@ func newBusClient(row Row, backendOptions []momento.Option) (*busClient, error) 
 	return &busClient{backend: b, bus: pubsub.New(b, payloads{}, append([]pubsub.Option{pubsub.WithLogger(discard)}, row.Bus...)...)}, nil
 }
 
-var discard = slog.New(slog.DiscardHandler)
+var (
+	discard = slog.New(slog.DiscardHandler)
+	quiet   = slog.NewLogLogger(slog.DiscardHandler, slog.LevelInfo)
+)
 
 func (c *busClient) subscribe(ctx context.Context, topic string, j *journal) (reader, error) {
 	s, err := c.bus.Subscribe(ctx, topic, c.options...)

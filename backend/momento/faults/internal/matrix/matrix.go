@@ -28,6 +28,7 @@ type Row struct {
 	Bus      []pubsub.Option
 	Refresh  bool   // the backend has a function that knows the newest token
 	Relay    bool   // there is a relay between client and server
+	Between  bool   // there is a proxy between them
 	Repeat   int    // how often the document plays it, to show the slowest recovery; 0: once
 	Vague    bool   // counts depend on timing: the document does not tell them
 	SDKLacks string // why the row cannot be played on the SDK, "" if it can

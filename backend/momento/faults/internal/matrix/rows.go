@@ -2,6 +2,8 @@ package matrix
 
 import (
 	"fmt"
+	"math"
+	"net/http"
 	"slices"
 	"time"
 
@@ -15,8 +17,8 @@ import (
 // Rows returns the matrix, with full including what takes half a minute.
 func Rows(full bool) []Row {
 	return slices.Concat(
-		brokenStreamRows(), outageRows(full), silenceRows(), discontinuityRows(), numberRows(), oddItemRows(),
-		payloadRows(), refusalRows(), limitRows(), endRows(), publishRows(), consumerRows(),
+		brokenStreamRows(), outageRows(full), silenceRows(), betweenRows(), discontinuityRows(), numberRows(), oddItemRows(),
+		payloadRows(), refusalRows(), limitRows(), startRows(), endRows(), publishRows(), consumerRows(),
 	)
 }
 
@@ -242,6 +244,10 @@ func numberRows() []Row {
 			Play: among(func(r *Run) { r.Topic(0).Lose(4, momentotest.Unannounced) })},
 		{Group: group, Name: "page change without a discontinuity", Want: Want{Inexact: true, Cause: pubsub.CauseReset, Unbroken: true},
 			Play: among(func(r *Run) { r.Reset(momentotest.Unannounced) })},
+		{Group: group, Name: "the largest number announced", Want: Want{Inexact: true, Cause: pubsub.CauseReset, Unbroken: true},
+			Play: among(func(r *Run) { r.Inject(momentotest.Discontinuity(0, math.MaxUint64, r.Topic(0).Position().Page)) })},
+		{Group: group, Name: "the largest page announced", Want: Want{Inexact: true, Cause: pubsub.CauseReset, Unbroken: true},
+			Play: among(func(r *Run) { r.Inject(momentotest.Discontinuity(0, 1, math.MaxUint64)) })},
 		{Group: group, Name: "item of a lower page", Want: Want{Unbroken: true}, Play: among(func(r *Run) {
 			stale := pubsub.Position{Page: r.Topic(0).Position().Page - 1, Sequence: 99}
 			r.Inject(momentotest.Item(stale, pubsub.Payload{Format: pubsub.Text, Data: []byte("stale")}))
@@ -261,7 +267,67 @@ func oddItemRows() []Row {
 	return []Row{
 		{Group: group, Name: "item without a value", Want: one, Play: odd(momentotest.ItemWithoutValue)},
 		{Group: group, Name: "item of an unknown kind of value", Want: one, Play: odd(momentotest.ItemOfUnknownKind)},
+		{Group: group, Name: "item without a value, sent again", Want: Want{Lost: 1, Cause: pubsub.CauseBackend}, Play: among(func(r *Run) {
+			r.AcceptFrame(momentotest.ItemWithoutValue)
+			r.Server.EndStreams(momentotest.Fail(codes.Unavailable, "scripted"))
+		})},
+		{Group: group, Name: "text that is not UTF-8, sent again and again", Want: Want{Lost: 1, Cause: pubsub.CauseBackend}, Play: among(func(r *Run) {
+			r.AcceptFrame(momentotest.ItemOfInvalidText)
+		})},
+		{Group: group, Name: "three such in a row", Want: Want{Lost: 3, Cause: pubsub.CauseBackend}, Play: among(func(r *Run) {
+			for range 3 {
+				r.AcceptFrame(momentotest.ItemOfInvalidText)
+			}
+		})},
 		{Group: group, Name: "frame of an unknown kind", Want: Want{Unbroken: true}, Play: among(func(r *Run) { r.Inject(momentotest.UnknownKind()) })},
+	}
+}
+
+// betweenRows are those of a proxy that answers for half a second itself.
+func betweenRows() []Row {
+	const group = "Something between answers for half a second"
+	heartbeat := []byte{0x1a, 0} // what the service sends first
+	var rows []Row
+	for _, answer := range []struct {
+		name string
+		http.HandlerFunc
+	}{
+		{"an error page: 401", Page(http.StatusUnauthorized)},
+		{"an error page: 403", Page(http.StatusForbidden)},
+		{"an error page: 404", Page(http.StatusNotFound)},
+		{"an error page: 503", Page(http.StatusServiceUnavailable)},
+		{"a page that says all is well", Page(http.StatusOK)},
+		{"Unimplemented", Status(int(codes.Unimplemented), "unknown service")},
+		{"a compression that nobody asked for", Message("br", heartbeat)},
+		{"accepts each stream and ends it at once", Message("", heartbeat)},
+	} {
+		rows = append(rows, Row{Group: group, Name: answer.name, Between: true, Play: broken(func(r *Run) {
+			r.between.Answer(answer.HandlerFunc)
+			r.Server.EndStreams(momentotest.Fail(codes.Unavailable, "scripted"))
+			r.Sleep(500 * time.Millisecond)
+			r.between.Answer(nil)
+		})})
+	}
+	return rows
+}
+
+// startRows are those of subscriptions that resume where they cannot.
+func startRows() []Row {
+	const group = "A position that was kept"
+	after := func(name string, other func(uint64) uint64) Row {
+		return Row{Group: group, Name: name, SDKLacks: "not played",
+			Want: Want{Inexact: true, Cause: pubsub.CauseReset, Unbroken: true},
+			Play: func(r *Run) {
+				r.Topic(0)
+				r.Publish(5)
+				page := r.Topic(0).Position().Page
+				r.OpenWith(pubsub.ResumeAfter(pubsub.Position{Page: other(page), Sequence: 300}))
+				r.Publish(3)
+			}}
+	}
+	return []Row{
+		after("of an earlier life of the service", func(page uint64) uint64 { return page - 1 }),
+		after("of another service, with a later page", func(page uint64) uint64 { return page + 1 }),
 	}
 }
 
@@ -317,6 +383,12 @@ func refusalRows() []Row {
 			r.DeleteCache()
 			r.AwaitEnd()
 		}},
+		{Group: group, Name: "permission denied for a moment (WithRefusalPatience)", Backend: []momento.Option{momento.WithRefusalPatience(patience)},
+			Play: broken(func(r *Run) {
+				f := momentotest.Fail(codes.PermissionDenied, "scripted")
+				r.Topic(0).FailNext(momentotest.Subscribe, 5, f)
+				r.Server.EndStreams(f)
+			})},
 		{Group: group, Name: "token expires, a fresh one can be had", Refresh: true, Play: broken((*Run).NewToken)},
 		{Group: group, Name: "token expires, there is no other", Want: Want{Ended: "ErrUnauthenticated (AuthenticationError)", Unbroken: true}, Play: func(r *Run) {
 			r.Open(1)
@@ -360,6 +432,18 @@ func publishRows() []Row {
 			r.Healed()
 			r.Publish(1)
 		}},
+		{Group: group, Name: "after the process was frozen, and its connection died (WithFreshConnectionAfter)", Relay: true,
+			Backend: slices.Concat(impatient, []momento.Option{momento.WithFreshConnectionAfter(500 * time.Millisecond)}),
+			Play: func(r *Run) {
+				r.Open(1)
+				r.Send(r.ctx, text("before"))
+				r.Settle()
+				r.relay.forget()
+				r.Sleep(time.Second)
+				r.Send(r.ctx, text("after"))
+				r.Healed()
+				r.Publish(1)
+			}},
 		{Group: group, Name: "throttled", Vague: true, Server: []momentotest.Option{momentotest.WithPublishRate(1)},
 			Want: Want{Unheard: "ErrLimitExceeded (LimitExceededError)", Unbroken: true},
 			Play: func(r *Run) {

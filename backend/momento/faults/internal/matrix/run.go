@@ -38,6 +38,7 @@ type Run struct {
 	kind    Kind
 	client  client
 	relay   *relay
+	between *Between
 	changed chan struct{} // gets a value when a journal changed
 	n       int           // messages published by the row
 
@@ -100,6 +101,13 @@ func (r *Run) play(row Row) {
 		}
 		defer r.relay.close()
 	}
+	if row.Between {
+		r.between, err = NewBetween(srv.Addr())
+		if r.check(err); err != nil {
+			return
+		}
+		defer r.between.Close()
+	}
 	r.ctx, r.cancel = context.WithCancel(context.Background())
 	defer r.cancel()
 	r.client, err = r.newClient(row)
@@ -116,10 +124,15 @@ func (r *Run) credentials(context.Context) (auth.CredentialProvider, error) {
 	r.mu.Lock()
 	p := r.Server.CredentialsFor(r.token)
 	r.mu.Unlock()
-	if r.relay == nil {
+	e := auth.Endpoint{InsecureConnection: true}
+	switch {
+	case r.relay != nil:
+		e.Endpoint = r.relay.addr()
+	case r.between != nil:
+		e.Endpoint = r.between.Addr()
+	default:
 		return p, nil
 	}
-	e := auth.Endpoint{Endpoint: r.relay.addr(), InsecureConnection: true}
 	return p.WithEndpoints(auth.AllEndpoints{ControlEndpoint: e, CacheEndpoint: e, TokenEndpoint: e, StorageEndpoint: e})
 }
 
@@ -200,6 +213,9 @@ func (r *Run) left(limit time.Duration) {
 	// may still be accepted behind it, and is gone as soon as it is read.
 	var st momentotest.Stats
 	_ = r.Server.Wait(ctx, func() bool {
+		if r.between != nil {
+			r.between.rest()
+		}
 		st = r.Server.Stats()
 		return st.Streams == 0 && (st.Connections == 0 || r.kind == SDK)
 	})

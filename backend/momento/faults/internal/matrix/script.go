@@ -89,6 +89,13 @@ func (r *Run) Accept(b *book, p pubsub.Payload) {
 	b.payloads[at] = p
 }
 
+// AcceptFrame has the server accept one message of the first topic that it sends
+// as a frame.
+func (r *Run) AcceptFrame(frame func(pubsub.Position) momentotest.Frame) {
+	_, err := r.Topic(0).PublishFrame(frame)
+	r.check(err)
+}
+
 // Send publishes through the client, to the first topic.
 func (r *Run) Send(ctx context.Context, p pubsub.Payload) {
 	b := r.book(topicName(0))

@@ -1,0 +1,85 @@
+package momento
+
+import (
+	"sync"
+	"time"
+)
+
+const (
+	// caughtUpAfter is how long a session that resumed must bring nothing for it
+	// to have brought what there was: the service sends that without a pause.
+	caughtUpAfter = 100 * time.Millisecond
+	// catchUpMax is after how long a session is taken to have caught up although
+	// there was no such pause, as on a busy topic.
+	catchUpMax = 5 * time.Second
+)
+
+// catchUp tells whether a stream's session still brings what there was before it
+// began, and calls those who wait for the end of that.
+type catchUp struct {
+	mu      sync.Mutex
+	busy    bool
+	waiting []func()
+}
+
+// begin is told that a session resumed.
+func (c *catchUp) begin() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.busy = true
+}
+
+// end is told that a session has caught up, or that it broke: what is missing
+// then, nobody knows. It is called by who may call deliver.
+func (c *catchUp) end() {
+	c.mu.Lock()
+	waiting := c.waiting
+	c.busy, c.waiting = false, nil
+	c.mu.Unlock()
+	for _, done := range waiting {
+		done()
+	}
+}
+
+// flush calls done when the session has caught up.
+func (c *catchUp) flush(done func()) {
+	c.mu.Lock()
+	if c.busy {
+		c.waiting = append(c.waiting, done)
+		c.mu.Unlock()
+		return
+	}
+	c.mu.Unlock()
+	done()
+}
+
+// Flush implements [pubsub.Flusher]. The service does not tell what a session
+// that resumed is still to bring, but sends it at once: it has been delivered
+// when nothing comes for a tenth of a second, or after five seconds. While the
+// stream is down nothing is known of, and done is called at once.
+func (s *stream) Flush(done func()) { s.catchUp.flush(done) }
+
+// catchingUp returns until when the session is taken to bring what there was,
+// unless an item comes before. It is zero if it has caught up.
+func (s *stream) catchingUp() time.Time {
+	if !s.resumed {
+		return time.Time{}
+	}
+	until, limit := s.brought.Add(caughtUpAfter), s.session.began.Add(catchUpMax)
+	if limit.Before(until) {
+		return limit
+	}
+	return until
+}
+
+// caughtUp takes note that the session has brought what there was, or broke.
+func (s *stream) caughtUp() {
+	s.resumed = false
+	s.catchUp.end()
+}
+
+// resume takes note that the session brings what there was before.
+func (s *stream) resume() {
+	s.resumed = true
+	s.catchUp.begin()
+}
