@@ -26,63 +26,6 @@ func memoryInUse() uint64 {
 
 func perItem(before uint64, n int) int64 { return (int64(memoryInUse()) - int64(before)) / int64(n) }
 
-// What a subscription and an idle topic take, and that a large buffer takes
-// nothing until it is filled.
-func TestBytesOfEach(t *testing.T) {
-	ctx := context.Background()
-	t.Run("subscription, by All and Next", func(t *testing.T) {
-		bus := pubsub.New(memory.New(), codec.Bytes())
-		topic := bus.Topic("t")
-		_, err := topic.Subscribe(ctx)
-		require.NoError(t, err)
-		const n = 20_000
-		before := memoryInUse()
-		for range n {
-			s, err := topic.Subscribe(ctx)
-			require.NoError(t, err)
-			read, cancel := context.WithCancel(ctx)
-			cancel()
-			_, err = s.Next(read)
-			require.ErrorIs(t, err, context.Canceled)
-		}
-		got := perItem(before, n)
-		t.Logf("%d bytes", got)
-		require.LessOrEqual(t, got, int64(1024))
-		start := time.Now()
-		require.NoError(t, bus.Close())
-		t.Logf("closed in %v each", time.Since(start)/n)
-	})
-	t.Run("subscription, by C", func(t *testing.T) {
-		bus := pubsub.New(memory.New(), codec.Bytes())
-		defer bus.Close()
-		topic := bus.Topic("t")
-		const n = 5_000
-		before := memoryInUse()
-		for range n {
-			s, err := topic.Subscribe(ctx)
-			require.NoError(t, err)
-			s.C()
-		}
-		time.Sleep(50 * time.Millisecond) // for all to sleep, which costs least
-		got := perItem(before, n)
-		t.Logf("%d bytes", got)
-		require.LessOrEqual(t, got, int64(7*1024))
-	})
-	t.Run("idle topic", func(t *testing.T) {
-		bus := pubsub.New(memory.New(), codec.Bytes(), pubsub.WithBuffer(1<<28))
-		defer bus.Close()
-		const n = 5_000
-		before := memoryInUse()
-		for i := range n {
-			_, err := bus.Subscribe(ctx, strconv.Itoa(i))
-			require.NoError(t, err)
-		}
-		got := perItem(before, n)
-		t.Logf("%d bytes", got)
-		require.LessOrEqual(t, got, int64(4*1024+512)) // which a goroutine's stack is half of
-	})
-}
-
 // Close does not depend on how many there are: it was a linear search, which made
 // 225 seconds of a million. Stats goes on meanwhile.
 func BenchmarkClose(b *testing.B) {

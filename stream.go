@@ -193,23 +193,38 @@ func (b *bus[T]) open(key streamKey, cfg subscribeConfig) *stream[T] {
 	return st
 }
 
-// run is the stream's goroutine.
+// run opens the stream. That takes a deeper stack than waiting for messages does,
+// so what then lives as long as the stream is another goroutine.
 func (st *stream[T]) run() {
-	defer close(st.done)
-	defer st.bus.finished(st)
-	defer st.cancel()
-	err := errExited // unless all calls return
-	defer func() { st.over(err) }()
-	upstream, e := st.connect()
-	if e != nil {
-		err = e
-		return
-	}
+	var upstream Stream
+	err := errExited // unless connect returns
+	defer func() {
+		if err != nil {
+			st.gone(err)
+			return
+		}
+		go st.receive(upstream)
+	}()
+	upstream, err = st.connect()
+}
+
+// receive is the stream's goroutine.
+func (st *stream[T]) receive(upstream Stream) {
+	err := errExited // unless the call returns
+	defer func() { st.gone(err) }()
 	if runs, ok := upstream.(RunStream); ok {
 		err = runs.ReceiveRuns(st.deliver, st.deliverRun)
 	} else {
 		err = upstream.Receive(st.deliver)
 	}
+}
+
+// gone is called when nothing is to come any more.
+func (st *stream[T]) gone(err error) {
+	defer close(st.done)
+	defer st.bus.finished(st)
+	defer st.cancel()
+	st.over(err)
 }
 
 // connect opens the upstream stream. After a failure that passes it tries again
