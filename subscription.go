@@ -192,7 +192,9 @@ func (s *Subscription[T]) Next(ctx context.Context) (e Event[T], err error) {
 // If ctx has no deadline and nothing is read for five seconds, Drain returns an
 // error that says so, and the subscription goes on draining. When ctx ends first,
 // the subscription is closed and what was left is dropped. The error then wraps
-// ctx's error and a *[DroppedError], which tells how many messages.
+// ctx's error and a *[DroppedError], which tells how many messages. So does the
+// error if something else ended the subscription meanwhile and messages were
+// dropped: Close, or the end of its stream before that had brought what it held.
 func (s *Subscription[T]) Drain(ctx context.Context) error {
 	if ctx == nil {
 		return s.fail("drain", errNilContext)
@@ -288,7 +290,7 @@ func (s *Subscription[T]) drained() error {
 }
 
 // Close ends the subscription now. What is queued is dropped, and counted in
-// Stats. It is idempotent and may be called from any goroutine, callbacks
+// Stats, with what the backend still held for it. It is idempotent and may be called from any goroutine, callbacks
 // included. When it returns the subscription's goroutines are gone, except for
 // one that is inside a callback, which goes when the callback returns: before
 // you free what a callback uses, call [Subscription.Wait]. It always returns nil.
