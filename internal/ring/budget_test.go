@@ -31,7 +31,7 @@ func (l *heavyLog) add(size int, more bool) {
 
 // kept is the index of the first entry that is not empty.
 func (l *heavyLog) kept() int {
-	for i := max(0, len(l.sizes)-int(l.capacity)-3*SegmentSize); i < len(l.sizes); i++ { // what is older is gone
+	for i := range l.sizes {
 		if seg := l.pin(uint64(i)); seg != nil {
 			value, side := seg.Entries[Slot(uint64(i))].Value, ""
 			if sides := seg.Sides(); sides != nil {
