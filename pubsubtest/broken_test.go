@@ -24,6 +24,7 @@ type broken struct {
 	publish   func(ctx context.Context, topic string, p pubsub.Payload) error
 	subscribe func(ctx context.Context, topic string, from pubsub.Start) (pubsub.Stream, error)
 	close     func() error
+	topic     func(via pubsub.Backend, name string) pubsub.TopicPublisher
 
 	mu      sync.Mutex
 	outside map[string]bool // payloads that were published past the backend
@@ -61,16 +62,132 @@ func (b *broken) Close() error {
 	return b.close()
 }
 
-// replaced is a Stream with another Receive.
+// Topic returns a handle whose Publish is the backend's, broken or not.
+func (b *broken) Topic(via pubsub.Backend, name string) pubsub.TopicPublisher {
+	if b.topic != nil {
+		return b.topic(via, name)
+	}
+	if via != pubsub.Backend(b) {
+		return nil
+	}
+	return b.handle(name)
+}
+
+// handle is a TopicPublisher and BatchPublisher made of functions.
+type handle struct {
+	publish func(context.Context, pubsub.Payload) error
+	batch   func(context.Context, []pubsub.Payload) (int, error)
+}
+
+func (h *handle) Publish(ctx context.Context, p pubsub.Payload) error { return h.publish(ctx, p) }
+func (h *handle) PublishBatch(ctx context.Context, ps []pubsub.Payload) (int, error) {
+	return h.batch(ctx, ps)
+}
+
+func (b *broken) handle(name string) *handle {
+	h := &handle{publish: func(ctx context.Context, p pubsub.Payload) error { return b.Publish(ctx, name, p) }}
+	if b.publish == nil {
+		h.batch = b.Backend.Topic(b.Backend, name).(pubsub.BatchPublisher).PublishBatch
+		return h
+	}
+	h.batch = func(ctx context.Context, ps []pubsub.Payload) (int, error) {
+		for i, p := range ps {
+			if err := h.publish(ctx, p); err != nil {
+				return i, err
+			}
+		}
+		return len(ps), nil
+	}
+	return h
+}
+
+// handles breaks what Topic returns.
+func (b *broken) handles(breaking func(name string, h *handle)) {
+	b.topic = func(via pubsub.Backend, name string) pubsub.TopicPublisher {
+		if via != pubsub.Backend(b) {
+			return nil
+		}
+		h := b.handle(name)
+		breaking(name, h)
+		return h
+	}
+}
+
+// replaced is a Stream with other methods. Nil functions are the Stream's.
 type replaced struct {
 	pubsub.Stream
 	receive func(deliver) error
+	runs    func(deliver, run) error
+	start   func() pubsub.Position
+	flush   func(done func())
+	held    func() uint64
 }
 
-func (r replaced) Receive(d deliver) error { return r.receive(d) }
+// run is what a Stream's ReceiveRuns calls.
+type run = func(context.Context, pubsub.Position, []pubsub.Payload) (int, error)
+
+func (r replaced) Receive(d deliver) error {
+	if r.receive == nil {
+		return r.Stream.Receive(d)
+	}
+	return r.receive(d)
+}
+
+func (r replaced) ReceiveRuns(d deliver, run run) error {
+	switch {
+	case r.runs != nil:
+		return r.runs(d, run)
+	case r.receive != nil:
+		return r.receive(d)
+	}
+	return r.Stream.(pubsub.RunStream).ReceiveRuns(d, run)
+}
+
+func (r replaced) Start() pubsub.Position {
+	if r.start == nil {
+		return r.Stream.Start()
+	}
+	return r.start()
+}
+
+func (r replaced) Flush(done func()) {
+	if r.flush == nil {
+		r.Stream.(pubsub.Flusher).Flush(done)
+		return
+	}
+	r.flush(done)
+}
+
+func (r replaced) Held() uint64 {
+	if r.held == nil {
+		return r.Stream.(pubsub.Holder).Held()
+	}
+	return r.held()
+}
+
+// streams breaks the streams that Subscribe returns.
+func (b *broken) streams(breaking func(topic string, from pubsub.Start, r *replaced)) {
+	b.subscribe = func(ctx context.Context, topic string, from pubsub.Start) (pubsub.Stream, error) {
+		s, err := b.Backend.Subscribe(ctx, topic, from)
+		if err != nil {
+			return nil, err
+		}
+		r := replaced{Stream: s}
+		breaking(topic, from, &r)
+		return r, nil
+	}
+}
+
+// begins breaks where streams begin.
+func (b *broken) begins(change func(topic string, from *pubsub.Start)) {
+	b.subscribe = func(ctx context.Context, topic string, from pubsub.Start) (pubsub.Stream, error) {
+		change(topic, &from)
+		return b.Backend.Subscribe(ctx, topic, from)
+	}
+}
 
 func streamOf(s pubsub.Stream, receive func(deliver) error) pubsub.Stream {
-	return replaced{s, receive}
+	return replaced{Stream: s, receive: receive}
 }
 
 // receives breaks Receive.
@@ -204,7 +321,9 @@ func (p *perTopic) next(topic string) int {
 	return p.n[topic]
 }
 
-var breakages = []breakage{{
+var breakages = slices.Concat(deliveryBreakages, seamBreakages)
+
+var deliveryBreakages = []breakage{{
 	name:  "reorders messages",
 	wreck: func(b *broken) { b.delivers(swapped(some)) },
 	meant: "Publish/order",
@@ -222,12 +341,12 @@ var breakages = []breakage{{
 		})
 	},
 	meant: "Receive/no-duplicates",
-	also:  []string{"Law"},
+	also:  []string{"Law", "Ends/account", "Ends/drain"},
 }, {
 	name:  "drops messages silently",
 	wreck: func(b *broken) { b.delivers(without(some)) },
 	meant: "Publish/delivered-or-marked",
-	also:  []string{"Receive/slow-deliver", "Receive/concurrent", "Law"},
+	also:  []string{"Receive/slow-deliver", "Receive/concurrent", "Law", "Ends/account", "Ends/drain"},
 }, {
 	name: "reports a hole behind the message that follows it",
 	wreck: func(b *broken) {
@@ -250,7 +369,7 @@ var breakages = []breakage{{
 		})
 	},
 	meant: "Payload/stable",
-	also:  []string{"D7/shared-memory"},
+	also:  []string{"D7/shared-memory", "Value/as-is"},
 }, {
 	name: "ignores the ctx of Subscribe",
 	wreck: func(b *broken) {
@@ -259,7 +378,7 @@ var breakages = []breakage{{
 		}
 	},
 	meant: "Receive/ctx-idle",
-	also:  []string{"Subscribe/ctx", "Subscribe/ctx-life", "Receive/ctx-early", "Receive/ctx-blocked", "Receive/concurrent", "Receive/leak", "Receive/leak-streams", "L1/one-stream", "L3/end", "L3/end-of-broken", "Law"},
+	also:  []string{"Subscribe/ctx", "Subscribe/ctx-life", "Receive/ctx-early", "Receive/ctx-blocked", "Receive/concurrent", "Receive/leak", "Receive/leak-streams", "L1/one-stream", "L3/end", "L3/end-of-broken", "Law", "Topic/same", "Flush/idle"},
 }, {
 	name: "leaks a goroutine for each stream until Close",
 	wreck: func(b *broken) {
@@ -316,13 +435,14 @@ var breakages = []breakage{{
 		}
 	},
 	meant: "Subscribe/join-point",
-	also:  []string{"D3/join-point", "Law"},
+	also:  []string{"D3/join-point", "Law", "Start/place", "Start/empty", "Start/resume", "Start/last", "Start/oldest", "Receive/more", "Flush/idle", "L3/end", "L3/end-of-broken", "Ends/drain"},
 }, {
 	name: "sends Text as Binary",
 	wreck: func(b *broken) {
 		b.delivers(changed(func(f *pubsub.Frame) { f.Payload.Format = pubsub.Binary }))
 	},
 	meant: "Payload/format",
+	also:  []string{"Topic/same", "Value/as-is"},
 }, {
 	name: "ends strings at a NUL",
 	wreck: func(b *broken) {
@@ -335,7 +455,7 @@ var breakages = []breakage{{
 		b.delivers(without(func(f pubsub.Frame) bool { return f.Kind == pubsub.KindMessage && len(f.Payload.Data) == 0 }))
 	},
 	meant: "Payload/empty",
-	also:  []string{"Payload/format"},
+	also:  []string{"Payload/format", "Value/as-is"},
 }, {
 	name: "refuses what is too large without the sentinel",
 	wreck: func(b *broken) {
@@ -348,7 +468,7 @@ var breakages = []breakage{{
 		}
 	},
 	meant: "Payload/limit",
-	also:  []string{"D6/errors"},
+	also:  []string{"D6/errors", "Batch/prefix"},
 }, {
 	name: "writes to the payload it was given",
 	wreck: func(b *broken) {
@@ -402,7 +522,7 @@ var breakages = []breakage{{
 		}
 	},
 	meant: "Publish/every-stream",
-	also:  []string{"D5/overflow", "Law"},
+	also:  []string{"D5/overflow", "Law", "Start/resume", "Start/last", "Start/oldest", "Topic/same"},
 }, {
 	name: "orders messages differently for different streams",
 	wreck: func(b *broken) {
@@ -472,6 +592,7 @@ var breakages = []breakage{{
 		})
 	},
 	meant: "Receive/slow-deliver",
+	also:  []string{"Batch/ctx", "Flush/done", "Outcome/ctx"},
 }, {
 	name: "delivers a refused frame again",
 	wreck: func(b *broken) {
@@ -486,6 +607,7 @@ var breakages = []breakage{{
 		})
 	},
 	meant: "Receive/refused",
+	also:  []string{"Runs/refused"},
 }, {
 	name: "returns ctx's error from Receive",
 	wreck: func(b *broken) {
@@ -567,6 +689,7 @@ var breakages = []breakage{{
 		}
 	},
 	meant: "Publish/ctx",
+	also:  []string{"Topic/ctx", "Batch/ctx"},
 }, {
 	name: "loses the identity of ctx's error in Subscribe",
 	wreck: func(b *broken) {
@@ -592,7 +715,7 @@ var breakages = []breakage{{
 		}
 	},
 	meant: "Publish/error",
-	also:  []string{"D6/errors"},
+	also:  []string{"D6/errors", "Topic/error", "Batch/error", "Outcome/accepted"},
 }, {
 	name: "loses the identity of Subscribe's errors",
 	wreck: func(b *broken) {
@@ -643,7 +766,7 @@ var breakages = []breakage{{
 		}
 	},
 	meant: "Close/busy",
-	also:  []string{"Close/later-calls"},
+	also:  []string{"Close/later-calls", "Topic/closed"},
 }, {
 	name: "loses the identity of ErrClosed in streams",
 	wreck: func(b *broken) {
@@ -667,7 +790,7 @@ var breakages = []breakage{{
 		}
 	},
 	meant: "Publish/no-stream",
-	also:  []string{"Law"},
+	also:  []string{"Law", "Start/place", "Start/resume", "Start/last", "Start/oldest", "Start/other-life", "Topic/same", "Topic/closed"},
 }, {
 	name: "ignores the case of topics",
 	wreck: func(b *broken) {
@@ -690,7 +813,7 @@ var breakages = []breakage{{
 		}
 	},
 	meant: "Subscribe/present",
-	also:  []string{"D1/at-most-once", "Law"},
+	also:  []string{"D1/at-most-once", "Law", "Start/last", "Start/oldest"},
 }, {
 	name: "ignores the position after",
 	wreck: func(b *broken) {
@@ -699,7 +822,7 @@ var breakages = []breakage{{
 		}
 	},
 	meant: "Subscribe/after",
-	also:  []string{"Subscribe/after-history"},
+	also:  []string{"Subscribe/after-history", "Start/empty", "Start/resume", "Start/last", "Start/oldest", "Start/other-life", "Receive/more-replayed", "Flush/done", "Held/count", "Ends/drain-held"},
 }, {
 	name: "resumes at the position, not behind it",
 	wreck: func(b *broken) {
@@ -711,12 +834,12 @@ var breakages = []breakage{{
 		}
 	},
 	meant: "Subscribe/after-newest",
-	also:  []string{"Subscribe/after", "Subscribe/after-history"},
+	also:  []string{"Subscribe/after", "Subscribe/after-history", "Start/resume", "Flush/done", "Held/count", "Ends/drain-held"},
 }, {
 	name:  "has no history though it says so",
 	wreck: func(b *broken) { b.Backend = memory.New(memory.WithMaxPayload(memoryMaxPayload)) },
 	meant: "Subscribe/after-history",
-	also:  []string{"Receive/reconnect-history"},
+	also:  []string{"Receive/reconnect-history", "Start/resume", "Start/last", "Start/oldest", "Receive/more-replayed", "Flush/done", "Held/count", "Ends/drain-held"},
 }, {
 	name: "goes on trying to subscribe",
 	wreck: func(b *broken) {
@@ -746,7 +869,7 @@ var breakages = []breakage{{
 		}))
 	},
 	meant: "Receive/positions",
-	also:  []string{"Law"},
+	also:  []string{"Law", "Runs/positions"},
 }, {
 	name: "miscounts holes",
 	wreck: func(b *broken) {
@@ -768,7 +891,7 @@ var breakages = []breakage{{
 		}))
 	},
 	meant: "Receive/reset",
-	also:  []string{"Law"},
+	also:  []string{"Law", "Start/other-life"},
 }, {
 	name: "keeps heartbeats to itself",
 	wreck: func(b *broken) {
@@ -781,7 +904,7 @@ var breakages = []breakage{{
 		b.delivers(without(func(f pubsub.Frame) bool { return f.Kind == pubsub.KindState }))
 	},
 	meant: "Receive/state",
-	also:  []string{"L2/retried", "L3/end-of-broken"},
+	also:  []string{"L2/retried", "L3/end-of-broken", "Receive/kind"},
 }, {
 	name: "does not report what passed during a break",
 	wreck: func(b *broken) {
@@ -844,7 +967,7 @@ var breakages = []breakage{{
 		}
 	},
 	meant: "Receive/leak-streams",
-	also:  []string{"Receive/leak", "L1/one-stream", "L3/end"},
+	also:  []string{"Receive/leak", "L1/one-stream", "L3/end", "Flush/idle"},
 }, {
 	name: "delivers every message twice",
 	wreck: func(b *broken) {
@@ -1013,12 +1136,12 @@ var breakages = []breakage{{
 		}
 	},
 	meant: "Close/later-calls",
-	also:  []string{"Close/streams", "Close/busy", "Close/leak"},
+	also:  []string{"Close/streams", "Close/busy", "Close/leak", "Topic/closed"},
 }, {
 	name:  "does not close",
 	wreck: func(b *broken) { b.close = func() error { return nil } },
 	meant: "Close/later-calls",
-	also:  []string{"Close/streams", "Close/busy", "Close/leak"},
+	also:  []string{"Close/streams", "Close/busy", "Close/leak", "Topic/closed"},
 }, {
 	name: "does not close, and ignores the ctx of Publish",
 	wreck: func(b *broken) {
@@ -1028,7 +1151,7 @@ var breakages = []breakage{{
 		}
 	},
 	meant: "Close/busy",
-	also:  []string{"Close/later-calls", "Close/streams", "Close/leak", "Publish/ctx", "Receive/ctx-blocked"},
+	also:  []string{"Close/later-calls", "Close/streams", "Close/leak", "Publish/ctx", "Receive/ctx-blocked", "Topic/ctx", "Topic/closed", "Batch/ctx", "Outcome/ctx"},
 }, {
 	name: "goes on publishing after Close",
 	wreck: func(b *broken) {
@@ -1040,7 +1163,7 @@ var breakages = []breakage{{
 		}
 	},
 	meant: "Close/busy",
-	also:  []string{"Close/later-calls"},
+	also:  []string{"Close/later-calls", "Topic/closed"},
 }, {
 	name: "stops publishing at Close",
 	wreck: func(b *broken) {
@@ -1053,7 +1176,7 @@ var breakages = []breakage{{
 		}
 	},
 	meant: "Close/busy",
-	also:  []string{"Close/later-calls"},
+	also:  []string{"Close/later-calls", "Topic/closed"},
 }}
 
 // hangs has a backend not return from Subscribe and from Publish once it did so
@@ -1078,8 +1201,6 @@ func (b *broken) hangs(subscribes, publishes int64) {
 		return b.Backend.Publish(ctx, topic, p)
 	}
 }
-
-func fold(topic string) string { return strings.ToLower(topic) }
 
 // interleaved delivers the tenth message of each publisher, and what follows
 // of the same, behind the next message of another publisher.

@@ -24,7 +24,28 @@ func (c careful) Subscribe(ctx context.Context, topic string, from pubsub.Start)
 	case s == nil:
 		return nil, errNoStream
 	}
-	return carefulStream{c.e, s, ctx}, nil
+	cs := carefulStream{c.e, s, ctx}
+	f, flushes := s.(pubsub.Flusher)
+	h, holds := s.(pubsub.Holder)
+	switch {
+	case flushes && holds:
+		return struct {
+			carefulStream
+			pubsub.Flusher
+			pubsub.Holder
+		}{cs, f, h}, nil
+	case flushes:
+		return struct {
+			carefulStream
+			pubsub.Flusher
+		}{cs, f}, nil
+	case holds:
+		return struct {
+			carefulStream
+			pubsub.Holder
+		}{cs, h}, nil
+	}
+	return cs, nil
 }
 
 type carefulStream struct {

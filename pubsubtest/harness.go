@@ -21,6 +21,13 @@ type Harness struct {
 	// Without names the fields of Target that New leaves zero, and so what Run
 	// does not check. Run fails if it is not accurate. "Close" stands for the
 	// Backend's own Close method.
+	//
+	// What package pubsub says that a backend may do besides need not be named
+	// here, nor does FailAccepted. Run finds out by itself, and its output names
+	// what it found missing: TopicBackend, BatchPublisher, ValueCarrier, Flusher,
+	// Holder, RunStream, "Start" (a Stream.Start that tells where a stream
+	// begins) and "Start of an empty topic". If one is named here, Run fails where
+	// the Backend has it.
 	Without []string
 
 	// Timeout is how long an event may take to come. The suite never waits
@@ -83,6 +90,10 @@ type Target struct {
 	// for a reason that is reported likewise.
 	FailPublish, FailSubscribe func(sentinel error)
 
+	// FailAccepted makes the next Publish fail likewise, after its message was
+	// accepted: the service's answer is lost, say.
+	FailAccepted func(sentinel error)
+
 	// Streams counts the streams that are open at the service.
 	Streams func() int
 }
@@ -107,6 +118,19 @@ const (
 	closing       capability = "Close"
 )
 
+// These a Target may lack without a word in Harness.Without.
+const (
+	failAccepted capability = "FailAccepted"
+	starts       capability = "Start"
+	emptyStarts  capability = "Start of an empty topic"
+	topicBackend capability = "TopicBackend"
+	batches      capability = "BatchPublisher"
+	values       capability = "ValueCarrier"
+	flusher      capability = "Flusher"
+	holder       capability = "Holder"
+	runStream    capability = "RunStream"
+)
+
 // capabilities tells which capabilities there are and which the target has.
 func (tg *Target) capabilities() map[capability]bool {
 	_, closes := tg.Backend.(io.Closer)
@@ -128,8 +152,52 @@ func (tg *Target) capabilities() map[capability]bool {
 	}
 }
 
+// optional tells whether c is a capability that Harness.Without need not name,
+// and whether the target has it. To find out, it may open a stream.
+func (e *env) optional(c capability) (has, known bool) {
+	switch c {
+	case failAccepted:
+		has = e.FailAccepted != nil
+	case starts:
+		topic := e.topic("probe")
+		e.publish(topic, id{1, 1}.payload())
+		has = !e.sample(topic).Start().IsZero()
+	case emptyStarts:
+		has = !e.sample(e.topic("probe")).Start().IsZero()
+	case topicBackend:
+		has = e.handle("probe") != nil
+	case batches:
+		_, has = e.handle("probe").(pubsub.BatchPublisher)
+	case values:
+		v, ok := e.Backend.(pubsub.ValueCarrier)
+		has = ok && v.CarriesValues()
+	case flusher:
+		_, has = e.sample(e.topic("probe")).(pubsub.Flusher)
+	case holder:
+		_, has = e.sample(e.topic("probe")).(pubsub.Holder)
+	case runStream:
+		_, has = e.sample(e.topic("probe")).(pubsub.RunStream)
+	default:
+		return false, false
+	}
+	return has, true
+}
+
+// sample is a stream of the topic, which is ending.
+func (e *env) sample(topic string) pubsub.Stream {
+	e.Helper()
+	s := e.subscribe(topic, pubsub.Position{})
+	s.cancel()
+	return s.receive().opened
+}
+
 // lacking returns which of the needs the target has not.
-func (tg *Target) lacking(needs []capability) []capability {
-	have := tg.capabilities()
-	return slices.DeleteFunc(slices.Clone(needs), func(c capability) bool { return have[c] })
+func (e *env) lacking(needs []capability) []capability {
+	have := e.capabilities()
+	return slices.DeleteFunc(slices.Clone(needs), func(c capability) bool {
+		if has, known := e.optional(c); known {
+			return has
+		}
+		return have[c]
+	})
 }

@@ -34,6 +34,7 @@ type entry struct {
 	state   *pubsub.StateChange   // KindState
 	payload pubsub.Payload        // as it was delivered
 	data    string                // a copy of its bytes, made then
+	frame   pubsub.Frame          // of a Stream: all of it
 }
 
 func (e entry) isMessage() bool { return e.kind == pubsub.KindMessage && e.id.publisher != probe }

@@ -27,6 +27,7 @@ func target(b *memory.Backend) Target {
 		EndStreams:    func(err error) { b.EndStreams(err) },
 		FailPublish:   func(err error) { b.FailPublishes(1, err) },
 		FailSubscribe: func(err error) { b.FailSubscribes(1, err) },
+		FailAccepted:  func(err error) { b.FailAcceptedPublishes(1, err) },
 		Streams:       b.Streams,
 	}
 }

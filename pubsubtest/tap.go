@@ -34,20 +34,30 @@ func (e *env) tap(topic string) *tap {
 // subscribe opens a stream, and does not read it yet.
 func (e *env) subscribe(topic string, after pubsub.Position) *tap {
 	e.Helper()
-	s, err := e.trySubscribe(topic, after)
+	return e.subscribeFrom(topic, pubsub.Start{After: after})
+}
+
+func (e *env) subscribeFrom(topic string, from pubsub.Start) *tap {
+	e.Helper()
+	s, err := e.trySubscribeFrom(topic, from)
 	if err != nil {
-		e.Fatalf("Subscribe: %v", err)
+		e.Fatalf("Subscribe from %+v: %v", from, err)
 	}
 	return s
 }
 
 func (e *env) trySubscribe(topic string, after pubsub.Position) (*tap, error) {
 	e.Helper()
+	return e.trySubscribeFrom(topic, pubsub.Start{After: after})
+}
+
+func (e *env) trySubscribeFrom(topic string, from pubsub.Start) (*tap, error) {
+	e.Helper()
 	s := &tap{stream: stream{e: e, topic: topic, probes: len(e.probes)}}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	e.Cleanup(s.cancel)
 	var err error
-	if !e.within("Subscribe", func() { s.opened, err = e.Backend.Subscribe(s.ctx, topic, pubsub.Start{After: after}) }) {
+	if !e.within("Subscribe", func() { s.opened, err = e.Backend.Subscribe(s.ctx, topic, from) }) {
 		e.FailNow()
 	}
 	if err == nil && s.opened == nil {
@@ -83,7 +93,7 @@ func (s *tap) deliver(ctx context.Context, f pubsub.Frame) error {
 			return err
 		}
 	}
-	n := entry{kind: f.Kind, pos: f.Position, hole: f.Discontinuity, state: f.State, payload: f.Payload, data: string(f.Payload.Data)}
+	n := entry{frame: f, kind: f.Kind, pos: f.Position, hole: f.Discontinuity, state: f.State, payload: f.Payload, data: string(f.Payload.Data)}
 	switch f.Kind {
 	case pubsub.KindMessage:
 		n.id, _ = parseID(f.Payload)

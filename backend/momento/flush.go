@@ -19,6 +19,7 @@ const (
 type catchUp struct {
 	mu      sync.Mutex
 	busy    bool
+	over    bool // the stream has ended
 	waiting []func()
 }
 
@@ -41,9 +42,20 @@ func (c *catchUp) end() {
 	}
 }
 
+// close is told that the stream has ended. Nobody is called any more.
+func (c *catchUp) close() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.over, c.waiting = true, nil
+}
+
 // flush calls done when the session has caught up.
 func (c *catchUp) flush(done func()) {
 	c.mu.Lock()
+	if c.over {
+		c.mu.Unlock()
+		return
+	}
 	if c.busy {
 		c.waiting = append(c.waiting, done)
 		c.mu.Unlock()

@@ -1,0 +1,116 @@
+package pubsubtest
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/topicbus/pubsub"
+)
+
+func holdCases() []testCase {
+	return []testCase{{
+		name:   "Flush/done",
+		clause: "Flush has done called, once, when everything that was accepted before has been delivered.",
+		needs:  []capability{flusher, numbered, history},
+		run: func(e *env) {
+			const n = 6
+			s := e.holding(n)
+			var calls, early atomic.Int32
+			done := make(chan struct{})
+			s.flush(func() {
+				if calls.Add(1) == 1 {
+					close(done)
+				}
+				if l := s.entries(); s.law(l, n-1, n-1) != "" {
+					early.Add(1)
+				}
+			})
+			s.receive()
+			s.e.awaits(done, "done was not called, though all was delivered")
+			s.awaitMessage(id{1, n})
+			if early.Load() > 0 {
+				e.Errorf("done was called before the stream had delivered what it held")
+			}
+			e.publish(s.topic, id{1, n + 1}.payload())
+			s.awaitMessage(id{1, n + 1})
+			if n := calls.Load(); n != 1 {
+				e.Errorf("done was called %d times", n)
+			}
+		},
+	}, {
+		name:   "Flush/idle",
+		clause: "Of a stream that holds nothing Flush has done called, too; of one that has ended it has not.",
+		needs:  []capability{flusher},
+		run: func(e *env) {
+			topic := e.topic("flush")
+			s := e.tap(topic)
+			e.publish(topic, id{1, 1}.payload())
+			s.awaitMessage(id{1, 1})
+			done := make(chan struct{})
+			s.flush(sync.OnceFunc(func() { close(done) }))
+			e.awaits(done, "done was not called, though nothing is held")
+			s.cancel()
+			s.ends("its ctx ended")
+			var late atomic.Bool
+			s.flush(func() { late.Store(true) })
+			if late.Load() {
+				e.Errorf("done was called of a stream that had ended before")
+			}
+		},
+	}, {
+		name:   "Held/count",
+		clause: "Held is how many messages were accepted for the stream and neither delivered nor reported lost so far.",
+		needs:  []capability{holder, numbered, history},
+		run: func(e *env) {
+			const n = 6
+			s := e.holding(n)
+			held := s.opened.(pubsub.Holder).Held
+			if got := held(); got != n-1 {
+				e.Errorf("a stream that has %d messages to replay holds %d", n-1, got)
+			}
+			s.hook = func(context.Context, pubsub.Frame) error {
+				if got := held(); got > n-1 {
+					e.note("Held grew while the stream delivered what it held")
+				}
+				return nil
+			}
+			s.receive()
+			s.awaitMessage(id{1, n})
+			if !e.poll(func() bool { return held() == 0 }) {
+				e.Errorf("all was delivered, and Held is %d", held())
+			}
+		},
+	}}
+}
+
+// holding opens a stream that has n-1 messages to replay, those behind the first
+// of n, as far as the history goes.
+func (e *env) holding(n int) *tap {
+	e.Helper()
+	topic := e.topic("hold")
+	first := e.tap(topic)
+	e.publishAll(topic, 1, 1, n)
+	s := e.subscribe(topic, first.awaitMessage(id{1, n}).unique()[0].pos)
+	s.hook = func(context.Context, pubsub.Frame) error {
+		time.Sleep(2 * time.Millisecond) // for what comes early to come early
+		return nil
+	}
+	return s
+}
+
+func (s *tap) flush(done func()) {
+	s.e.Helper()
+	s.e.within("Flush", func() { s.opened.(pubsub.Flusher).Flush(done) })
+}
+
+// awaits waits for done.
+func (e *env) awaits(done <-chan struct{}, otherwise string) {
+	e.Helper()
+	select {
+	case <-done:
+	case <-time.After(e.timeout):
+		e.Fatalf("%s within %v", otherwise, e.timeout)
+	}
+}
