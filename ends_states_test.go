@@ -420,7 +420,7 @@ func TestWait(t *testing.T) {
 		require.ErrorIs(t, s.Wait(ctx), context.DeadlineExceeded)
 		close(proceed)
 		require.NoError(t, s.Wait(t.Context()))
-		require.ErrorIs(t, s.Wait(nil), pubsub.ErrInvalidArgument) //nolint:staticcheck // on purpose
+		require.ErrorIs(t, s.Wait(noContext), pubsub.ErrInvalidArgument)
 	})
 }
 

@@ -35,7 +35,7 @@ func TestOutcomes(t *testing.T) {
 	}{
 		"none": {func(t *testing.T) error { return nil }, pubsub.Accepted, nil},
 		"nil ctx": {func(t *testing.T) error {
-			return pubsub.New(memory.New(), ints{}).Publish(nil, "t", 1) //nolint:staticcheck // on purpose
+			return pubsub.New(memory.New(), ints{}).Publish(noContext, "t", 1)
 		}, pubsub.NotAccepted, pubsub.ErrInvalidArgument},
 		"ctx had ended":   {func(t *testing.T) error { return pubsub.New(memory.New(), ints{}).Publish(ended, "t", 1) }, pubsub.NotAccepted, context.Canceled},
 		"invalid topic":   {func(t *testing.T) error { return pubsub.New(memory.New(), ints{}).Publish(bg, " ", 1) }, pubsub.NotAccepted, pubsub.ErrInvalidTopic},
@@ -139,3 +139,6 @@ type closer struct {
 }
 
 func (c *closer) Encode(n int) (pubsub.Payload, error) { c.close(); return c.ints.Encode(n) }
+
+// noContext is a nil Context.
+var noContext context.Context
