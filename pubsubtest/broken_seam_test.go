@@ -485,6 +485,47 @@ var seamBreakages = []breakage{{
 	},
 	meant: "Flush/idle",
 }, {
+	name: "calls done of Flush on the spot where nothing is held",
+	wreck: func(b *broken) {
+		b.streams(func(_ string, _ pubsub.Start, r *replaced) {
+			var over atomic.Bool
+			r.receive = func(d deliver) error {
+				defer over.Store(true)
+				return r.Stream.Receive(d)
+			}
+			r.flush = func(done func()) {
+				switch {
+				case over.Load():
+				case r.Stream.(pubsub.Holder).Held() > 0:
+					r.Stream.(pubsub.Flusher).Flush(done)
+				default:
+					done()
+				}
+			}
+		})
+	},
+	meant: "Flush/between",
+}, {
+	name: "waits in Flush for deliver",
+	wreck: func(b *broken) {
+		b.streams(func(_ string, _ pubsub.Start, r *replaced) {
+			turn := make(chan struct{}, 1)
+			r.receive = func(d deliver) error {
+				return r.Stream.Receive(func(ctx context.Context, f pubsub.Frame) error {
+					turn <- struct{}{}
+					defer func() { <-turn }()
+					return d(ctx, f)
+				})
+			}
+			r.flush = func(done func()) {
+				turn <- struct{}{}
+				<-turn
+				r.Stream.(pubsub.Flusher).Flush(done)
+			}
+		})
+	},
+	meant: "Flush/between",
+}, {
 	name: "hides what it holds",
 	wreck: func(b *broken) {
 		b.streams(func(_ string, _ pubsub.Start, r *replaced) { r.held = func() uint64 { return 0 } })

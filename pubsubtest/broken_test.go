@@ -435,7 +435,7 @@ var deliveryBreakages = []breakage{{
 		}
 	},
 	meant: "Subscribe/join-point",
-	also:  []string{"D3/join-point", "Law", "Start/place", "Start/empty", "Start/resume", "Start/last", "Start/oldest", "Receive/more", "Flush/idle", "L3/end", "L3/end-of-broken", "Ends/drain"},
+	also:  []string{"D3/join-point", "Law", "Start/place", "Start/empty", "Start/resume", "Start/last", "Start/oldest", "Receive/more", "Flush/between", "Flush/idle", "L3/end", "L3/end-of-broken", "Ends/drain"},
 }, {
 	name: "sends Text as Binary",
 	wreck: func(b *broken) {
@@ -592,7 +592,7 @@ var deliveryBreakages = []breakage{{
 		})
 	},
 	meant: "Receive/slow-deliver",
-	also:  []string{"Batch/ctx", "Flush/done", "Outcome/ctx"},
+	also:  []string{"Batch/ctx", "Flush/between", "Flush/done", "Outcome/ctx"},
 }, {
 	name: "delivers a refused frame again",
 	wreck: func(b *broken) {

@@ -88,6 +88,7 @@ func TestFlushDuringAnOutage(t *testing.T) {
 		r := run(stream)
 		require.Zero(t, calls)
 		r.state(t, pubsub.Reconnecting)
+		synctest.Wait() // until the state has been delivered
 		require.Equal(t, 1, calls, "it broke before it had caught up")
 		stream.(pubsub.Flusher).Flush(func() { calls++ })
 		require.Equal(t, 2, calls, "it is down")
