@@ -2,6 +2,7 @@ package momento
 
 import (
 	"context"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -45,18 +46,19 @@ func TestFlush(t *testing.T) {
 				s.onTry = script(test.script)
 				stream, err := s.newBackend(WithStallTimeout(0)).Subscribe(t.Context(), "topic", test.from)
 				require.NoError(t, err)
-				got, done := 0, make(chan int, 2)
+				var got atomic.Int64
+				done := make(chan int64, 2)
 				begun := time.Now()
 				go func() {
 					_ = stream.Receive(func(_ context.Context, f pubsub.Frame) error {
 						if f.Kind == pubsub.KindMessage {
-							got++
+							got.Add(1)
 						}
 						return nil
 					})
 				}()
 				time.Sleep(test.flush)
-				stream.(pubsub.Flusher).Flush(func() { done <- got })
+				stream.(pubsub.Flusher).Flush(func() { done <- got.Load() })
 				n := <-done
 				require.InDelta(t, test.done, time.Since(begun), float64(time.Millisecond))
 				require.InDelta(t, test.got, n, 1)
@@ -83,17 +85,19 @@ func TestFlushDuringAnOutage(t *testing.T) {
 		}
 		stream, err := s.newBackend(WithStallTimeout(0)).Subscribe(t.Context(), "topic", pubsub.Start{After: at(7, 0)})
 		require.NoError(t, err)
-		calls := 0
-		stream.(pubsub.Flusher).Flush(func() { calls++ })
+		var calls atomic.Int32
+		stream.(pubsub.Flusher).Flush(func() { calls.Add(1) })
+		require.Zero(t, calls.Load())
 		r := run(stream)
-		require.Zero(t, calls)
 		r.state(t, pubsub.Reconnecting)
-		synctest.Wait() // until the state has been delivered
-		require.Equal(t, 1, calls, "it broke before it had caught up")
-		stream.(pubsub.Flusher).Flush(func() { calls++ })
-		require.Equal(t, 2, calls, "it is down")
+		synctest.Wait() // until deliver has returned
+		require.EqualValues(t, 1, calls.Load(), "it broke before it had caught up")
+		stream.(pubsub.Flusher).Flush(func() { calls.Add(1) })
+		require.EqualValues(t, 2, calls.Load(), "it is down")
 		time.Sleep(time.Second)
+		s.mu.Lock()
 		down = false
+		s.mu.Unlock()
 		r.state(t, pubsub.Resumed)
 		require.Equal(t, at(7, 2), r.nextOf(t, pubsub.KindMessage).Position)
 		done := make(chan struct{})
@@ -101,5 +105,6 @@ func TestFlushDuringAnOutage(t *testing.T) {
 		stream.(pubsub.Flusher).Flush(func() { close(done) })
 		<-done
 		require.Equal(t, caughtUpAfter, time.Since(begun))
+		require.EqualValues(t, 2, calls.Load(), "each is called once")
 	})
 }
