@@ -21,6 +21,8 @@ const alikeFor = time.Second
 // Similar ones are joined into one: discontinuities of one topic and cause that
 // follow each other within a second, and the attempts of one topic to reconnect.
 type Incident struct {
+	_ struct{} // fields will be added: use their names
+
 	Topic string
 	// First is when it began, Last when something was last joined to it. Count
 	// is how many were joined.
