@@ -337,13 +337,22 @@ var seamBreakages = []breakage{{
 }, {
 	name: "keeps the slice of a batch",
 	wreck: func(b *broken) {
-		b.batches(func(inner pubsub.BatchPublisher, ctx context.Context, ps []pubsub.Payload) (int, error) {
-			if len(ps) < 20 {
-				return inner.PublishBatch(ctx, ps)
+		b.handles(func(_ string, h *handle) {
+			inner := *h
+			var kept []pubsub.Payload // for the next call
+			h.batch = func(ctx context.Context, ps []pubsub.Payload) (int, error) {
+				_, _ = inner.batch(ctx, kept)
+				kept = nil
+				if len(ps) < 20 {
+					return inner.batch(ctx, ps)
+				}
+				n := len(ps) - 1
+				kept = ps[n:]
+				if accepted, err := inner.batch(ctx, ps[:n]); err != nil {
+					return accepted, err
+				}
+				return len(ps), nil
 			}
-			n := len(ps) - 1
-			time.AfterFunc(time.Microsecond, func() { _, _ = inner.PublishBatch(context.Background(), ps[n:]) })
-			return len(ps), errors.Join(second(inner.PublishBatch(ctx, ps[:n])))
 		})
 	},
 	meant: "Batch/order",
@@ -680,7 +689,5 @@ func hole(n uint64) func(deliver) deliver {
 func isService(err error) bool {
 	return slices.ContainsFunc(serviceErrors(), func(sentinel error) bool { return errors.Is(err, sentinel) })
 }
-
-func second[T any](_ T, err error) error { return err }
 
 func fold(topic string) string { return strings.ToLower(topic) }

@@ -23,7 +23,7 @@ type catchUp struct {
 	free    sync.Cond // of taken
 	taken   bool
 	busy    bool
-	over    bool
+	over    bool // the stream has ended
 	waiting []func()
 }
 
@@ -75,8 +75,8 @@ func (c *catchUp) end() {
 	c.busy = false
 }
 
-// stop has nobody called any more.
-func (c *catchUp) stop() {
+// close is told that the stream has ended. Nobody is called any more.
+func (c *catchUp) close() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.over, c.waiting = true, nil

@@ -108,3 +108,28 @@ func TestFlushDuringAnOutage(t *testing.T) {
 		require.EqualValues(t, 2, calls.Load(), "each is called once")
 	})
 }
+
+// A stream that has ended calls nobody, and neither does one that ends before it
+// has caught up.
+func TestFlushOfAStreamThatEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for _, end := range []error{errToken, nil} {
+			s := newService(t)
+			s.onTry = script([]any{text(7, 1, "a"), caughtUpAfter / 2, end})
+			ctx, cancel := context.WithCancel(t.Context())
+			stream, err := s.newBackend().Subscribe(ctx, "topic", pubsub.Start{After: at(7, 0)})
+			require.NoError(t, err)
+			var calls atomic.Int32
+			stream.(pubsub.Flusher).Flush(func() { calls.Add(1) })
+			r := run(stream)
+			if end == nil {
+				cancel()
+			}
+			<-r.done
+			stream.(pubsub.Flusher).Flush(func() { calls.Add(1) })
+			time.Sleep(time.Hour)
+			require.Zero(t, calls.Load())
+			cancel()
+		}
+	})
+}

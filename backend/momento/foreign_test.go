@@ -8,11 +8,13 @@ import (
 	"log/slog"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"unicode"
 	"unicode/utf8"
 
 	sdk "github.com/momentohq/client-sdk-go/momento"
 	"github.com/stretchr/testify/require"
+	"github.com/topicbus/pubsub"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 )
@@ -121,4 +123,34 @@ func TestForeignLines(t *testing.T) {
 	require.NotContains(t, out.String(), "TOPSECRET")
 	require.NotContains(t, out.String(), "x1b")
 	require.Less(t, out.Len(), 2*maxForeign)
+}
+
+// Whichever way a peer's text comes, it is cleaned: of Publish, of Subscribe and
+// of a stream that breaks.
+func TestHostilePeer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const secret = "eyJTOPSECRET.token"
+		echo := sdk.NewMomentoError(sdk.InternalServerError, "no: "+secret+"\x1b\r"+strings.Repeat("x", 1<<20), nil)
+		s := newService(t)
+		s.onPublish = func(context.Context, *fakeClient, *sdk.TopicPublishRequest) error { return echo }
+		s.onTry = func(n int, _ *sdk.TopicSubscribeRequest) ([]any, error) {
+			if n == 2 {
+				return nil, echo
+			}
+			return []any{text(7, 1, "a"), echo}, nil
+		}
+		b := s.newBackend(WithCredentials(fakeCredentials(secret)))
+		check := func(err error) {
+			t.Helper()
+			require.ErrorContains(t, err, "no: [redacted]")
+			require.NotContains(t, fmt.Sprintf("%+v", err), secret)
+			require.False(t, strings.ContainsFunc(err.Error(), unicode.IsControl))
+			require.Less(t, len(err.Error()), 2*maxForeign)
+		}
+		check(b.Publish(t.Context(), "topic", pubsub.Payload{}))
+		r := receive(t, b, t.Context(), pubsub.Position{})
+		_, err := b.Subscribe(t.Context(), "another", pubsub.Start{})
+		check(err)
+		check(r.state(t, pubsub.Reconnecting).Err)
+	})
 }

@@ -278,9 +278,12 @@ func TestHeldIsBoundedByTheFirst(t *testing.T) {
 		r := receive(t, s.newBackend(), t.Context(), pubsub.Position{})
 		require.Equal(t, at(7, 1), r.nextOf(t, pubsub.KindMessage).Position)
 		var lost uint64
-		for begun := time.Now(); lost < 1000; {
+		last := time.Now()
+		for begun := last; lost < 1000; {
 			d := r.nextOf(t, pubsub.KindDiscontinuity).Discontinuity
 			require.True(t, d.Exact)
+			require.LessOrEqual(t, time.Since(last), holdFor+holdFor/5, "nothing is told in between")
+			last = time.Now()
 			lost += d.Lost
 			// So many had been announced holdFor ago.
 			require.GreaterOrEqual(t, lost+1, 8+uint64((time.Since(begun)-holdFor)/(holdFor/5)))

@@ -211,3 +211,19 @@ func TestOutagesAreLoggedOnce(t *testing.T) {
 		})
 	}
 }
+
+// A stream that comes and goes fills no log.
+func TestFlappingIsLoggedNowAndThen(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newService(t)
+		out := &syncBuffer{}
+		s.onTry = script([]any{sdk.TopicHeartbeat{}, 2 * time.Second, errReset})
+		b := s.openBackend(WithLogger(slog.New(slog.NewTextHandler(out, nil))))
+		listen(t, b, "topic-", 1)
+		time.Sleep(time.Minute)
+		require.NoError(t, b.Close())
+		require.InDelta(t, 2*time.Minute/outagePause, len(out.lines()), 3)
+		require.Contains(t, out.lines()[2], "broken_since_last_line=")
+		require.NotContains(t, out.lines()[2], "broken_since_last_line=1\n")
+	})
+}

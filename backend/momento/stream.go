@@ -123,7 +123,7 @@ func (s *stream) Start() pubsub.Position { return s.start }
 // with the stream's ctx.
 func (s *stream) Receive(deliver func(context.Context, pubsub.Frame) error) error {
 	defer s.release()
-	defer s.catchUp.stop()
+	defer s.catchUp.close()
 	s.deliver = deliver
 	for {
 		err := s.read()
@@ -131,7 +131,6 @@ func (s *stream) Receive(deliver func(context.Context, pubsub.Frame) error) erro
 		s.session.end(&s.b.clients)
 		s.early = nil
 		if s.ctx.Err() == nil {
-			s.caughtUp()
 			if !s.seq.uncertain() { // else the item behind it counts it
 				s.report(s.seq.quiet())
 			}
@@ -331,6 +330,7 @@ func (s *stream) reconnect(err error, up time.Duration) error {
 	if s.final(err) {
 		return err
 	}
+	s.caughtUp()
 	recovery, outages := s.b.recovery, &s.b.outages
 	outages.broke(s.topic, err)
 	back := false

@@ -48,11 +48,10 @@ type Run struct {
 	names  []string // of the topics, in the order of their books
 	healed time.Time
 
-	mu     sync.Mutex // guards what follows
-	token  string     // that the server accepts now
-	tokens int
-	subs   []*sub
-	out    Outcome
+	mu    sync.Mutex // guards what follows
+	token string     // that the server accepts now
+	subs  []*sub
+	out   Outcome
 }
 
 // sub is an open subscription.

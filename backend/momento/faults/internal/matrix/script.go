@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/topicbus/pubsub"
@@ -125,18 +126,20 @@ func (r *Run) DeleteCache() {
 	r.check(r.Server.DeleteCache(cacheName))
 }
 
-// NewToken makes the server accept another token, and none before it.
+// NewToken makes the server accept another token, and none before it. No other
+// row has it: while this row's server is away, another's may get its port.
 func (r *Run) NewToken() {
 	r.mu.Lock()
 	old := r.token
-	r.tokens++
-	r.token = fmt.Sprint("token-", r.tokens)
+	r.token = fmt.Sprint("token-", tokens.Add(1))
 	r.Server.AddToken(r.token, "")
 	r.mu.Unlock()
 	if old != "" {
 		r.Server.RevokeToken(old)
 	}
 }
+
+var tokens atomic.Uint64
 
 // Healed tells that the fault is over.
 func (r *Run) Healed() { r.healed = time.Now() }
