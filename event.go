@@ -10,9 +10,9 @@ import (
 // Position is where a message stands in its topic. Positions of one topic are
 // ordered by Page, then by Sequence. The zero Position means "not numbered".
 //
-// On Momento, Page is the sequence page (a new one is made when the service
-// loses or recreates the topic; later pages are greater, not consecutive) and
-// Sequence is the topic sequence number (it grows by one within a page).
+// Sequence grows by one from message to message. A new Page begins when the
+// backend loses or makes anew the topic, and with it the numbers. Later pages are
+// greater, not consecutive.
 type Position struct {
 	Page     uint64
 	Sequence uint64
@@ -88,8 +88,8 @@ var kindNames = [...]string{"", "message", "heartbeat", "discontinuity", "state"
 // String returns the kind's name in lower case.
 func (k Kind) String() string { return nameOf(kindNames[:], int(k), "Kind") }
 
-// Event is one thing that happened on a subscription, in the order in which
-// it happened. Kind tells which of the other fields is set.
+// Event is one thing that happened on a subscription. Kind tells which of the
+// other fields is set.
 type Event[T any] struct {
 	Kind          Kind
 	Message       Message[T]     // KindMessage
@@ -105,9 +105,8 @@ const (
 	CauseOverflow Cause = iota + 1
 	// CauseBackend: the backend announced a gap, or its numbers show one.
 	CauseBackend
-	// CauseReset: the backend restarted the topic's numbering. The memory
-	// backend reports it also for a position given to [ResumeAfter] that the
-	// topic has not reached.
+	// CauseReset: the backend lost the topic's numbers and began a new page. Or
+	// the position given to [ResumeAfter] is not of the topic's present life.
 	CauseReset
 	// CauseReconnect: messages passed while the stream was down, or since the
 	// position given to [ResumeAfter], and are no longer at hand.
@@ -125,17 +124,17 @@ func (c Cause) String() string { return nameOf(causeNames[:], int(c), "Cause") }
 // in the stream at the place where they are missing. It is an error, so that
 // [Subscription.All] can yield it, but it never ends a subscription.
 //
-// Holes that pile up at one place, by the hundred, may be told as one: without
-// a Payload, and of CauseBackend if their causes differ.
+// If hundreds of holes pile up between two messages, the oldest of them become
+// one. That one has no Payload, and is of CauseBackend if their causes differ.
 //
 // errors.Is finds [ErrOverflow] in one of CauseOverflow and [ErrCodec] in one
 // of CauseDecode; errors.As finds what the backend reported.
 type Discontinuity struct {
 	Topic string
 	Cause Cause
-	// After is the last position before the hole and Resume the first one
-	// behind it. Either is itself missing if another hole adjoins, and zero if
-	// it is not known or there is none.
+	// After is the last position before the hole, and Resume the first one
+	// behind it. Where another hole adjoins, the message at that position is
+	// missing too. Either is zero if it is not known.
 	After, Resume Position
 	// Lost is how many messages are missing. Unless Exact is true it is a
 	// lower bound, and may be 0.
@@ -189,8 +188,8 @@ func (d *Discontinuity) Unwrap() error { return d.Err }
 type State uint8
 
 const (
-	Connected    State = iota // the state every subscription starts in
-	Reconnecting              // the stream broke; the backend is trying to get it back
+	Connected    State = iota // no break is known of; it is in Stats, and never told as a change
+	Reconnecting              // the stream is down; the backend is trying to get it back
 	Resumed                   // the stream is back
 )
 

@@ -13,13 +13,17 @@ const maxIncidents = 64
 // that a subscription which cannot keep up does not push out all else.
 const alikeFor = time.Second
 
-// Incident is a rare thing that happened on a stream or a subscription of a
-// bus: a discontinuity, a change of a stream's state, the permanent error that
-// ended a stream, or messages that the end of a subscription threw away. Those of a stream are listed once, however many
-// subscriptions share it, and whether or not anybody has read that far yet.
+// Incident is a rare thing that happened on a bus. It is one of these:
+//   - a hole in a stream or of a subscription: Discontinuity is set;
+//   - a change of a stream's state: State is set;
+//   - the permanent error that ended a stream: Err is set;
+//   - messages that an end left unread: Dropped is set.
 //
-// Similar ones are joined into one: discontinuities of one topic and cause that
-// follow each other within a second, and the attempts of one topic to reconnect.
+// What happens to a stream is listed once, however many subscriptions share it,
+// and before anybody has read that far.
+//
+// Incidents of one topic that are alike become one: holes of the same cause, or
+// drops, that follow each other within a second, and the attempts to reconnect.
 type Incident struct {
 	_ struct{} // fields will be added: use their names
 
@@ -33,12 +37,11 @@ type Incident struct {
 	// the bus threw away is one incident, without a Topic and Subscription.
 	Dropped      uint64
 	Subscription string
-	// Otherwise exactly one of these is set. A joined Discontinuity covers them all: it
-	// begins where the first one began, and its Lost is their sum. An overflow
-	// counts only the messages that the subscription skipped: holes of the
-	// stream among them are incidents of their own, so its Lost can be less
-	// than its positions span. There is never a Payload. A joined State is the
-	// last one.
+	// Discontinuity is the hole. Of several, it begins where the first one began,
+	// and its Lost is their sum. Of an overflow, Lost counts only messages: holes
+	// of the stream among them are incidents of their own. There is no Payload.
+	//
+	// State is the change, of several attempts to reconnect the last one.
 	Discontinuity *Discontinuity
 	State         *StateChange
 	Err           error

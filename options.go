@@ -24,12 +24,13 @@ type config struct {
 
 // WithBuffer sets how many messages a subscription may lag behind before its
 // [OverflowPolicy] applies. It must be at least 1; the default is
-// [DefaultBuffer]. The buffer is one ring per topic, shared by the topic's
-// subscriptions and grown as it fills. While a topic has a subscription, the
-// ring keeps the topic's newest n messages reachable, and up to 95 older ones; a
-// subscription that stops in the middle of what is queued keeps up to 32 more.
-// The channels of C and Events hold up to 32 messages (never more than n) each,
-// in addition.
+// [DefaultBuffer].
+//
+// The buffer is one ring per topic. The topic's subscriptions share it, and it
+// grows as it fills. It keeps the newest n messages in memory, and up to 95 older
+// ones. A subscription that stops in the middle of what is queued keeps up to 32
+// more. The channels of C and Events hold up to 32 messages each in addition,
+// never more than n.
 func WithBuffer(n int) Option { return func(c *config) { c.buffer = n } }
 
 // WithBufferBytes bounds what the buffer of a topic holds besides [WithBuffer]:
@@ -52,8 +53,11 @@ func WithLinger(d time.Duration) Option { return func(c *config) { c.linger = d 
 func WithSharedDecode() Option { return func(c *config) { c.shareDecode = true } }
 
 // WithLogger sets where the bus logs. The default is [slog.Default]. The bus
-// logs discontinuities that nobody observes, at Warn, once per episode, and
-// panics of callbacks, at Error.
+// logs what nobody else would tell. At Warn: holes that no callback and no form
+// of reading is told of, a line when they begin and one with their sum; messages
+// dropped by an end that nobody asked for; subscriptions that are not read while
+// messages wait. At Error: panics of callbacks, and backends that do not end a
+// stream.
 func WithLogger(l *slog.Logger) Option { return func(c *config) { c.logger = l } }
 
 // WithObserver sets functions that are told what happens on the bus. Given
@@ -130,11 +134,11 @@ const (
 	// DropOldest drops the oldest messages and reports them as a
 	// [Discontinuity] with an exact count, in their place. The default.
 	DropOldest OverflowPolicy = iota
-	// Block makes the topic wait: publishers of the memory backend block until
-	// their ctx ends; on Momento, reading stops and flow control takes over. A
-	// topic's Block subscriptions share a stream of their own, so they never
-	// hold up the topic's other subscriptions of the same process; a Block
-	// subscription that is not read does hold up every publisher.
+	// Block makes the topic wait. Over memory, Publish waits for room until its
+	// ctx ends; then the message is accepted, and reported lost to these
+	// subscriptions. Over a network, the stream stops reading. A topic's Block
+	// subscriptions share a stream of their own, so they do not hold up its
+	// other subscriptions. One that is not read holds up every publisher.
 	Block
 	// Fail ends the subscription with [ErrOverflow] after a [Discontinuity].
 	Fail
@@ -159,14 +163,14 @@ func Named(name string) SubscribeOption { return func(c *subscribeConfig) { c.na
 // present: with what is still at hand of the messages that follow it, and a
 // [Discontinuity] for those that are not. It reads an open stream of the topic
 // whose buffer still holds the message at p, or one that is on its way there.
-// Otherwise it opens a stream, which others who resume can read as well, unless
-// it is [Shared]. A zero p is no position and starts at the present.
+// Otherwise it opens a stream, which others who resume can read as well; see
+// [Shared]. A zero p is no position: the subscription starts at the present.
 //
-// What a stream replays passes through the buffer like any other message. If
-// that can be more than [WithBuffer] holds, a reader that is slower than the
-// replay loses some of it and is told. With Overflow(Block) the replay waits for
-// the reader; do that where every subscription of the topic is read, since one
-// that is not holds up the topic's publishers.
+// What a stream replays passes through the buffer. If it is more than
+// [WithBuffer] holds, a reader that is slower than the replay loses some of it
+// and is told. Make the buffer as large as what may be replayed. Or use
+// Overflow(Block), and the replay waits for the reader; but then so do the
+// topic's publishers, for as long as the subscription lives.
 //
 // A position belongs to its topic. What the topic has at or before p counts as
 // seen: a p of another topic may hide messages, where the backend cannot tell.
@@ -207,26 +211,26 @@ func (c *subscribeConfig) start(from Start) {
 }
 
 // Eventually has Subscribe succeed while the service cannot be reached. The
-// stream opens when it can: a state of [Reconnecting] comes first, one of
-// [Resumed] when it is open, with a [Discontinuity] before it, since nobody can
-// tell what passed meanwhile. Between the attempts are 0.1 to 10 seconds. An
-// error that does not pass still fails Subscribe, or ends the subscription later.
+// stream opens when it can. A state of [Reconnecting] comes first, and one of
+// [Resumed] when it is open. Before that comes a [Discontinuity], since nobody
+// can tell what passed meanwhile; not with [ResumeAfter], whose position tells.
+// Between the attempts are 0.1 to 10 seconds. A permanent error still fails
+// Subscribe, or ends the subscription later.
 func Eventually() SubscribeOption { return func(c *subscribeConfig) { c.eventually = true } }
 
 // Private gives the subscription a stream of its own.
 func Private() SubscribeOption { return func(c *subscribeConfig) { c.private = true } }
 
-// Shared is for many subscribers that come back at once, where a service limits
-// streams: with [ResumeAfter], the subscription never opens a stream of its own
-// but reads the one that the topic's ordinary subscriptions share. It starts with
-// the oldest message after the position that this stream's buffer still holds.
-// What is missing before that is its first event, a [Discontinuity] of
-// [CauseReconnect]. It has a count if it stays within a page.
+// Shared is for [ResumeAfter], where a service limits streams: the subscription
+// reads the topic's shared stream instead of opening one for the replay. It
+// starts with the oldest message after the position that this stream's buffer
+// still holds. What is missing before that is its first event: a [Discontinuity]
+// of [CauseReconnect], with a count if it stays within a page.
 //
 // If the buffer holds nothing after the position, the subscription starts at the
-// present. So it does under [Block]. A position that the stream has not reached,
-// such as one from another process that was ahead, is treated like one from an
-// earlier life of the topic: what follows may have been seen before.
+// present. So it does under [Block]. A position that the stream has not reached
+// is treated like one from an earlier life of the topic: what follows may have
+// been seen before.
 func Shared() SubscribeOption { return func(c *subscribeConfig) { c.shared = true } }
 
 // OnDiscontinuity has f called for each discontinuity. Like all callbacks of
@@ -239,7 +243,9 @@ func OnDiscontinuity(f func(*Discontinuity)) SubscribeOption {
 }
 
 // OnState has f called for each change of the stream's state; see
-// [OnDiscontinuity] for when and where.
+// [OnDiscontinuity] for when and where. A subscription that is overtaken is told
+// only the newest of the changes that it skips, but never [Resumed] without
+// [Reconnecting]. One that joins an outage is told Reconnecting first.
 func OnState(f func(StateChange)) SubscribeOption {
 	return func(c *subscribeConfig) { c.onState = append(c.onState, f) }
 }

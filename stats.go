@@ -9,8 +9,8 @@ import (
 )
 
 // Stats is a snapshot of a [Bus]. Counters cover its whole life and never
-// decrease, except that Delivered counts a message from when it is taken to be
-// decoded, and takes back one that then turns out not to decode.
+// decrease, with one exception: Delivered counts a message when its decoding
+// begins, and gives it back if it cannot be decoded.
 type Stats struct {
 	_ struct{} // fields will be added: use their names
 

@@ -85,9 +85,9 @@ func (s *Subscription[T]) C() <-chan Message[T] {
 	return s.channel
 }
 
-// Events returns a channel of everything that happens on the subscription, in
-// order: messages, discontinuities, states and heartbeats. Otherwise it is
-// like [Subscription.C].
+// Events returns a channel of messages, discontinuities, states and heartbeats,
+// in order. A subscription that is overtaken skips heartbeats, and all states but
+// the newest, with the messages. Otherwise Events is like [Subscription.C].
 func (s *Subscription[T]) Events() <-chan Event[T] {
 	s.mu.Lock()
 	defer s.mu.Unlock()

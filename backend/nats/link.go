@@ -1,0 +1,403 @@
+package nats
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"strings"
+	"sync"
+	"time"
+
+	natsgo "github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/topicbus/pubsub"
+)
+
+// link is the Backend's connection to the server. It is made by the first call
+// and then comes back by itself, unless the server refuses who we are: then the
+// next call makes another.
+type link struct {
+	dial   func(handlers []natsgo.Option) (*natsgo.Conn, error) // nil: the connection is the caller's
+	domain string
+	logger *slog.Logger
+	ctx    context.Context // ends with the Backend
+	users  sync.WaitGroup  // calls, streams that are read, and the goroutine that connects
+
+	mu      sync.Mutex
+	ended   bool
+	conn    *conn         // the newest, nil before the first
+	line    *line         // nil while there is no connection
+	lost    error         // why not
+	dialing *dialing      // nil: nobody is
+	back    chan struct{} // closed when there is a line again
+	waiting map[*watcher]struct{}
+}
+
+// conn is a connection. It outlives breaks until the client library gives it
+// up. link.mu guards its fields, but for nc.
+type conn struct {
+	nc      *natsgo.Conn
+	refused error // the server does not accept, or no longer, who we are
+	dead    bool  // it does not come back
+}
+
+// line is a stretch of time in which a connection did not break.
+type line struct {
+	conn *conn
+	nc   *natsgo.Conn
+	js   jetstream.JetStream
+	ctx  context.Context // ends when the connection breaks
+	end  context.CancelCauseFunc
+	mute error // why no answers come; guarded by link.mu
+}
+
+type dialing struct {
+	done chan struct{}
+	err  error
+}
+
+// watcher is somebody who wants to know that the server refused a subject.
+type watcher struct {
+	subject string // this one, or ...
+	token   string // ... those that contain this
+	refused func(error)
+}
+
+func newLink(ctx context.Context, o *options) *link {
+	return &link{ctx: ctx, domain: o.domain, logger: o.logger, back: make(chan struct{}), waiting: make(map[*watcher]struct{})}
+}
+
+// adopt takes a connection of the caller's.
+func (l *link) adopt(nc *natsgo.Conn) {
+	disconnected, reconnected := nc.DisconnectErrHandler(), nc.ReconnectHandler()
+	closed, failed := nc.ClosedHandler(), nc.ErrorHandler()
+	nc.SetDisconnectErrHandler(func(nc *natsgo.Conn, err error) {
+		l.down(nc, err, false)
+		if disconnected != nil {
+			disconnected(nc, err)
+		}
+	})
+	nc.SetReconnectHandler(func(nc *natsgo.Conn) {
+		l.up(nc)
+		if reconnected != nil {
+			reconnected(nc)
+		}
+	})
+	nc.SetClosedHandler(func(nc *natsgo.Conn) {
+		l.down(nc, nc.LastError(), true)
+		if closed != nil {
+			closed(nc)
+		}
+	})
+	nc.SetErrorHandler(func(nc *natsgo.Conn, sub *natsgo.Subscription, err error) {
+		l.report(nc, err, failed == nil)
+		if failed != nil {
+			failed(nc, sub, err)
+		}
+	})
+	l.set(nc)
+}
+
+// handlers are those of a connection that is ours.
+func (l *link) handlers() []natsgo.Option {
+	return []natsgo.Option{
+		natsgo.DisconnectErrHandler(func(nc *natsgo.Conn, err error) { l.down(nc, err, false) }),
+		natsgo.ReconnectHandler(l.up),
+		natsgo.ClosedHandler(func(nc *natsgo.Conn) { l.down(nc, nc.LastError(), true) }),
+		natsgo.ErrorHandler(func(nc *natsgo.Conn, _ *natsgo.Subscription, err error) { l.report(nc, err, true) }),
+	}
+}
+
+// set takes a new connection, whose handlers may have been called before.
+func (l *link) set(nc *natsgo.Conn) {
+	l.mu.Lock()
+	l.conn = &conn{nc: nc}
+	l.mu.Unlock()
+	if nc.IsConnected() {
+		l.up(nc)
+	} else {
+		l.down(nc, nc.LastError(), nc.IsClosed())
+	}
+}
+
+// up takes note that the connection is there.
+func (l *link) up(nc *natsgo.Conn) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.conn == nil || l.conn.nc != nc || l.ctx.Err() != nil {
+		return
+	}
+	if l.line != nil {
+		l.line.end(&breakError{what: "the connection broke"})
+	}
+	l.conn.refused = nil
+	n := &line{conn: l.conn, nc: nc}
+	var err error
+	if l.domain != "" {
+		n.js, err = jetstream.NewWithDomain(nc, l.domain)
+	} else {
+		n.js, err = jetstream.New(nc)
+	}
+	if err != nil { // the domain was checked
+		l.line, l.lost = nil, err
+		return
+	}
+	n.ctx, n.end = context.WithCancelCause(l.ctx)
+	l.line = n
+	close(l.back)
+	l.back = make(chan struct{})
+}
+
+// down takes note that the connection broke, or that it is dead. It may not
+// ask nc, which can be locked for as long as it takes to connect.
+func (l *link) down(nc *natsgo.Conn, err error, dead bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.conn == nil || l.conn.nc != nc {
+		return
+	}
+	l.conn.dead = dead
+	if refused(err) {
+		l.conn.refused = &serviceError{sentinel: pubsub.ErrUnauthenticated, cause: err}
+	}
+	switch {
+	case l.conn.refused != nil && dead:
+		l.lost = l.conn.refused
+	case l.conn.refused != nil:
+		l.lost = &breakError{what: "the server ended the connection", cause: l.conn.refused}
+	case dead && l.dial == nil:
+		l.lost = &serviceError{sentinel: pubsub.ErrClosed, cause: natsgo.ErrConnectionClosed}
+	default:
+		l.lost = &breakError{what: "the connection broke", cause: err}
+	}
+	if l.line != nil {
+		l.line.end(l.lost)
+		l.line = nil
+	}
+}
+
+// refused reports whether the server does not accept who we are.
+func refused(err error) bool {
+	return err != nil && errors.Is(meaningOf(err).sentinel, pubsub.ErrUnauthenticated)
+}
+
+// fate returns why a connection will not come back, if that is the server's
+// decision: others may try again, those who used it may not.
+func (l *link) fate(c *conn) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if c.dead {
+		return c.refused
+	}
+	return nil
+}
+
+// report takes an error that the server sent without being asked.
+func (l *link) report(nc *natsgo.Conn, err error, mayLog bool) {
+	if refused(err) {
+		// It ends the connection, and does not say why again.
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		if l.conn != nil && l.conn.nc == nc {
+			l.conn.refused = &serviceError{sentinel: pubsub.ErrUnauthenticated, cause: err}
+		}
+		return
+	}
+	if !errors.Is(err, natsgo.ErrPermissionViolation) {
+		if mayLog {
+			l.logger.Warn("nats: the connection reports an error", "error", err)
+		}
+		return
+	}
+	subject := quoted(err.Error())
+	denied := &serviceError{sentinel: pubsub.ErrPermissionDenied, cause: err}
+	var told []func(error)
+	l.mu.Lock()
+	if l.conn != nil && l.conn.nc == nc {
+		inbox := strings.Contains(err.Error(), "for Subscription to") && !l.watched(subject)
+		if inbox && l.line != nil {
+			l.line.mute = denied // answers to requests cannot come
+		}
+		for w := range l.waiting {
+			if inbox || w.matches(subject) {
+				told = append(told, w.refused)
+			}
+		}
+	}
+	l.mu.Unlock()
+	for _, f := range told {
+		f(denied)
+	}
+	if len(told) == 0 && mayLog {
+		l.logger.Warn("nats: the connection reports an error", "error", err)
+	}
+}
+
+// watched reports whether somebody watches just this subject. Requires mu.
+func (l *link) watched(subject string) bool {
+	for w := range l.waiting {
+		if w.matches(subject) {
+			return true
+		}
+	}
+	return false
+}
+
+func (w *watcher) matches(subject string) bool {
+	return w.subject != "" && w.subject == subject || w.token != "" && strings.Contains(subject, w.token)
+}
+
+// quoted returns what stands between the first two quotation marks.
+func quoted(text string) string {
+	_, text, _ = strings.Cut(text, `"`)
+	text, _, _ = strings.Cut(text, `"`)
+	return text
+}
+
+// watch has w told until stop is called.
+func (l *link) watch(w *watcher) (stop func()) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.waiting[w] = struct{}{}
+	return func() {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		delete(l.waiting, w)
+	}
+}
+
+// enter notes that somebody uses the link, unless it has ended. leave must
+// follow.
+func (l *link) enter() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.ended {
+		return errClosed
+	}
+	l.users.Add(1)
+	return nil
+}
+
+func (l *link) leave() { l.users.Done() }
+
+// connected returns the present line, and connects if nobody did before. It
+// does not wait for a connection that broke.
+func (l *link) connected(ctx context.Context) (*line, error) {
+	for {
+		l.mu.Lock()
+		switch {
+		case l.ctx.Err() != nil:
+			l.mu.Unlock()
+			return nil, errClosed
+		case l.line != nil:
+			line, mute := l.line, l.line.mute
+			l.mu.Unlock()
+			if mute != nil {
+				return nil, mute
+			}
+			return line, nil
+		case l.dial == nil || l.conn != nil && !l.conn.dead:
+			err := l.lost
+			l.mu.Unlock()
+			return nil, err
+		}
+		d := l.dialing
+		if d == nil {
+			d = &dialing{done: make(chan struct{})}
+			l.dialing = d
+			l.users.Add(1) // by somebody who has entered
+			go l.connect(d)
+		}
+		l.mu.Unlock()
+		select {
+		case <-d.done:
+			if d.err != nil {
+				return nil, d.err
+			}
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+}
+
+// connect makes a connection.
+func (l *link) connect(d *dialing) {
+	defer l.users.Done()
+	nc, err := l.dial(l.handlers())
+	if err == nil {
+		l.set(nc)
+	} else {
+		m := meaningOf(err)
+		d.err = &serviceError{sentinel: m.sentinel, cause: err}
+	}
+	l.mu.Lock()
+	l.dialing = nil
+	ended := l.ended
+	l.mu.Unlock()
+	close(d.done)
+	if ended && nc != nil {
+		nc.Close() // the link's close may not have waited
+	}
+}
+
+// returned returns a channel that is closed when a connection is made or comes
+// back.
+func (l *link) returned() <-chan struct{} {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.back
+}
+
+// close closes the connection if it is ours, when those who use it are gone or
+// closeWait has passed.
+func (l *link) close() {
+	l.mu.Lock()
+	l.ended = true
+	l.mu.Unlock()
+	gone := make(chan struct{})
+	go func() {
+		l.users.Wait()
+		close(gone)
+	}()
+	timer := time.NewTimer(closeWait)
+	defer timer.Stop()
+	select {
+	case <-gone:
+	case <-timer.C:
+	}
+	l.mu.Lock()
+	c := l.conn
+	l.mu.Unlock()
+	if c != nil && l.dial != nil {
+		c.nc.Close()
+	}
+}
+
+// call runs f, a request or several, with a ctx that ends with the caller's,
+// after the timeout (0: none), with the connection, and when the server refuses
+// a subject that w names, unless w says what to do then. It gives f's error its
+// meaning.
+func (l *link) call(ctx context.Context, timeout time.Duration, w watcher, f func(context.Context, *line) error) error {
+	if err := l.enter(); err != nil {
+		return pubsub.WithOutcome(err, pubsub.NotAccepted)
+	}
+	defer l.leave()
+	bounded := ctx
+	if timeout > 0 {
+		var cancel context.CancelFunc
+		bounded, cancel = context.WithTimeoutCause(ctx, timeout, errTimeout)
+		defer cancel()
+	}
+	line, err := l.connected(bounded)
+	if err != nil {
+		return pubsub.WithOutcome(translate(ctx, bounded, err), pubsub.NotAccepted) // nothing was sent
+	}
+	call, end := context.WithCancelCause(bounded)
+	defer end(nil)
+	defer context.AfterFunc(line.ctx, func() { end(context.Cause(line.ctx)) })()
+	if w.refused == nil {
+		w.refused = end
+	}
+	defer l.watch(&w)()
+	return translate(ctx, call, f(call, line))
+}
