@@ -25,6 +25,8 @@ const alikeFor = time.Second
 // Incidents of one topic that are alike become one: holes of the same cause, or
 // drops, that follow each other within a second, and the attempts to reconnect.
 type Incident struct {
+	_ struct{} // fields will be added: use their names
+
 	Topic string
 	// First is when it began, Last when something was last joined to it. Count
 	// is how many were joined.

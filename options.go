@@ -70,6 +70,8 @@ func WithObserver(o Observer) Option {
 // are called synchronously, from many goroutines, with no lock held, and must
 // be quick. They must not call Close.
 type Observer struct {
+	_ struct{} // fields will be added: use their names
+
 	// Published: a Publish that was called with ctx took d and returned err.
 	Published func(ctx context.Context, topic string, d time.Duration, err error)
 	// Received: a message was handed to a subscription's reader.

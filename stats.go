@@ -12,6 +12,8 @@ import (
 // decrease, with one exception: Delivered counts a message when its decoding
 // begins, and gives it back if it cannot be decoded.
 type Stats struct {
+	_ struct{} // fields will be added: use their names
+
 	Published     uint64 // successful Publish calls
 	PublishErrors uint64 // failed ones
 	Delivered     uint64 // messages handed to subscriptions' readers
@@ -144,6 +146,8 @@ func plus(a, b uint64) uint64 {
 
 // TopicStats is a snapshot of one upstream stream.
 type TopicStats struct {
+	_ struct{} // fields will be added: use their names
+
 	Topic         string
 	Private       bool        // serves one subscription only
 	Block         bool        // serves the subscriptions with back-pressure
@@ -159,6 +163,8 @@ type TopicStats struct {
 
 // SubscriptionStats is a snapshot of one [Subscription].
 type SubscriptionStats struct {
+	_ struct{} // fields will be added: use their names
+
 	Topic     string
 	Name      string // see [Named]
 	Policy    OverflowPolicy

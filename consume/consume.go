@@ -23,6 +23,8 @@ type Middleware[T any] func(Handler[T]) Handler[T]
 // Options of [Each]. The zero value works. All functions but OnLoss may be
 // called from several goroutines at once if Workers is more than 1.
 type Options[T any] struct {
+	_ struct{} // fields will be added: use their names
+
 	// Workers is how many handlers run at once. The default is 1.
 	Workers int
 

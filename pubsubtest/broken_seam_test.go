@@ -337,13 +337,22 @@ var seamBreakages = []breakage{{
 }, {
 	name: "keeps the slice of a batch",
 	wreck: func(b *broken) {
-		b.batches(func(inner pubsub.BatchPublisher, ctx context.Context, ps []pubsub.Payload) (int, error) {
-			if len(ps) < 20 {
-				return inner.PublishBatch(ctx, ps)
+		b.handles(func(_ string, h *handle) {
+			inner := *h
+			var kept []pubsub.Payload // for the next call
+			h.batch = func(ctx context.Context, ps []pubsub.Payload) (int, error) {
+				_, _ = inner.batch(ctx, kept)
+				kept = nil
+				if len(ps) < 20 {
+					return inner.batch(ctx, ps)
+				}
+				n := len(ps) - 1
+				kept = ps[n:]
+				if accepted, err := inner.batch(ctx, ps[:n]); err != nil {
+					return accepted, err
+				}
+				return len(ps), nil
 			}
-			n := len(ps) - 1
-			time.AfterFunc(time.Microsecond, func() { _, _ = inner.PublishBatch(context.Background(), ps[n:]) })
-			return len(ps), errors.Join(second(inner.PublishBatch(ctx, ps[:n])))
 		})
 	},
 	meant: "Batch/order",
@@ -484,6 +493,47 @@ var seamBreakages = []breakage{{
 		})
 	},
 	meant: "Flush/idle",
+}, {
+	name: "calls done of Flush on the spot where nothing is held",
+	wreck: func(b *broken) {
+		b.streams(func(_ string, _ pubsub.Start, r *replaced) {
+			var over atomic.Bool
+			r.receive = func(d deliver) error {
+				defer over.Store(true)
+				return r.Stream.Receive(d)
+			}
+			r.flush = func(done func()) {
+				switch {
+				case over.Load():
+				case r.Stream.(pubsub.Holder).Held() > 0:
+					r.Stream.(pubsub.Flusher).Flush(done)
+				default:
+					done()
+				}
+			}
+		})
+	},
+	meant: "Flush/between",
+}, {
+	name: "waits in Flush for deliver",
+	wreck: func(b *broken) {
+		b.streams(func(_ string, _ pubsub.Start, r *replaced) {
+			turn := make(chan struct{}, 1)
+			r.receive = func(d deliver) error {
+				return r.Stream.Receive(func(ctx context.Context, f pubsub.Frame) error {
+					turn <- struct{}{}
+					defer func() { <-turn }()
+					return d(ctx, f)
+				})
+			}
+			r.flush = func(done func()) {
+				turn <- struct{}{}
+				<-turn
+				r.Stream.(pubsub.Flusher).Flush(done)
+			}
+		})
+	},
+	meant: "Flush/between",
 }, {
 	name: "hides what it holds",
 	wreck: func(b *broken) {
@@ -639,7 +689,5 @@ func hole(n uint64) func(deliver) deliver {
 func isService(err error) bool {
 	return slices.ContainsFunc(serviceErrors(), func(sentinel error) bool { return errors.Is(err, sentinel) })
 }
-
-func second[T any](_ T, err error) error { return err }
 
 func fold(topic string) string { return strings.ToLower(topic) }

@@ -117,13 +117,7 @@ func (e *env) accounts(name string, buffer int, end func(context.Context, pubsub
 	if err := e.promptly(name, func() error { return end(ctx, b, r.sub, cancel) }); err != nil {
 		e.Errorf("%s: %v", name, err)
 	}
-	if err := e.call("Next", func(ctx context.Context) error { // until it has ended
-		for {
-			if _, err := r.sub.Next(ctx); err != nil {
-				return nil
-			}
-		}
-	}); err != nil {
+	if err := e.call("Wait", r.sub.Wait); err != nil {
 		e.Errorf("%s: %v", name, err)
 	}
 	e.accounted(name, r.sub.Stats(), n)

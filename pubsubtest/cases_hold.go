@@ -60,6 +60,44 @@ func holdCases() []testCase {
 			}
 		},
 	}, {
+		name:   "Flush/between",
+		clause: "done is called between two frames, never while deliver is at one; Flush does not wait for that.",
+		needs:  []capability{flusher},
+		run: func(e *env) {
+			topic := e.topic("flush")
+			s := e.subscribe(topic, pubsub.Position{})
+			inside, release := make(chan struct{}), make(chan struct{})
+			arrived := sync.OnceFunc(func() { close(inside) })
+			s.hook = func(ctx context.Context, f pubsub.Frame) error {
+				if i, err := parseID(f.Payload); err != nil || i != (id{1, 1}) {
+					return nil
+				}
+				arrived()
+				return hold(ctx, s.ctx, release)
+			}
+			s.receive().begin()
+			ctx, cancel := e.deadline()
+			defer cancel()
+			published := e.goroutine(func() { _ = e.Backend.Publish(ctx, topic, id{1, 1}.payload()) })
+			e.awaits(inside, "the message has not come")
+			var amid atomic.Bool
+			done := make(chan struct{})
+			s.flush(sync.OnceFunc(func() {
+				amid.Store(s.inside.Load() > 0)
+				close(done)
+			}))
+			select {
+			case <-done: // too early
+			case <-time.After(10 * time.Millisecond):
+			}
+			close(release)
+			e.awaits(done, "done was not called, though deliver has returned")
+			if amid.Load() {
+				e.Errorf("done was called while deliver was at a frame")
+			}
+			e.returned("Publish", published)
+		},
+	}, {
 		name:   "Held/count",
 		clause: "Held is how many messages were accepted for the stream and neither delivered nor reported lost so far.",
 		needs:  []capability{holder, numbered, history},

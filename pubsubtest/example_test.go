@@ -12,29 +12,67 @@ import (
 	"github.com/topicbus/pubsub/pubsubtest"
 )
 
-// Example of a backend's test of conformance. It is all that is needed.
-func ExampleRun() {
-	_ = func(t *testing.T) {
-		pubsubtest.Run(t, pubsubtest.Harness{
-			New: func(testing.TB) pubsubtest.Target {
-				b := memory.New(memory.WithHistory(100), memory.WithMaxPayload(4096))
-				return pubsubtest.Target{
-					Backend:    b,
-					Numbered:   true,
-					History:    100,
-					MaxPayload: 4096,
-					Disconnect: func() { b.Disconnect(nil) },
-					Reconnect:  func() { b.Reconnect() },
-					Publish: func(topic string, p pubsub.Payload) error {
-						return b.Publish(context.Background(), topic, p)
-					},
-					Streams: b.Streams,
-				}
-			},
-			// This backend could do more; a run without it says so.
-			Without: []string{"EndStreams", "FailPublish", "FailSubscribe", "Heartbeat", "Lose", "Reset"},
-		})
+// A test of what an application gets: each value, and each hole in its place.
+func Example() {
+	t := new(testing.T) // yours is an argument of the test
+
+	ctx := context.Background()
+	b := memory.New()
+	bus := pubsub.New(b, codec.String())
+	defer bus.Close()
+	sub, err := bus.Subscribe(ctx, "orders")
+	if err != nil {
+		t.Fatal(err)
 	}
+
+	_ = bus.Publish(ctx, "orders", "tea")
+	_ = bus.Publish(ctx, "orders", "coffee")
+	b.ResetPage("orders") // the service loses the topic, and makes it anew
+	_ = bus.Publish(ctx, "orders", "cocoa")
+
+	pubsubtest.Expect(t, sub, "tea", "coffee") // these, and no hole among them
+	pubsubtest.ExpectDiscontinuity(t, sub, pubsub.CauseReset)
+	pubsubtest.Expect(t, sub, "cocoa")
+	fmt.Println("failed:", t.Failed())
+	// Output: failed: false
+}
+
+// Expect returns the messages, for what a test wants to know besides the values.
+func ExampleExpect() {
+	t := new(testing.T)
+
+	ctx := context.Background()
+	bus := pubsub.New(memory.New(memory.WithPage(1)), codec.String())
+	defer bus.Close()
+	sub, err := bus.Subscribe(ctx, "orders")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = bus.Publish(ctx, "orders", "tea")
+	_ = bus.Publish(ctx, "orders", "coffee")
+
+	msgs := pubsubtest.Expect(t, sub, "tea", "coffee")
+	fmt.Println(msgs[1].Topic, msgs[1].Position)
+	// Output: orders 1/2
+}
+
+// A test that nothing comes. It takes the whole time: have it in a bubble of
+// testing/synctest, where that costs nothing.
+func ExampleExpectNone() {
+	t := new(testing.T)
+
+	ctx := context.Background()
+	bus := pubsub.New(memory.New(), codec.String())
+	defer bus.Close()
+	sub, err := bus.Subscribe(ctx, "orders")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = bus.Publish(ctx, "invoices", "tea")
+
+	pubsubtest.ExpectNone(t, sub, time.Millisecond)
+	fmt.Println("failed:", t.Failed())
+	// Output: failed: false
 }
 
 // A test of how an application learns of a loss.
@@ -84,6 +122,7 @@ func ExampleRecord() {
 	// Output: [tea coffee] lost: 0
 }
 
+// Collect is for code that is no test, or that wants the error: a hole is one.
 func ExampleCollect() {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()

@@ -12,6 +12,8 @@ import (
 // Harness tells [Run] how to make the backend that is to be tested. Its zero
 // value but for New is ready for use.
 type Harness struct {
+	_ struct{} // fields will be added: use their names
+
 	// New returns a fresh backend for one case; no other case uses it. What it
 	// cannot do it reports by t.Fatal. Where the Backend has a Close method,
 	// Run calls it when the case ends; what else is to be torn down New
@@ -51,6 +53,8 @@ type Harness struct {
 // before they have had their effect on the streams, but two of them, or one
 // and a publish, take effect in the order of the calls.
 type Target struct {
+	_ struct{} // fields will be added: use their names
+
 	// Backend is what is tested.
 	Backend pubsub.Backend
 

@@ -1,8 +1,10 @@
 package pubsubtest
 
 import (
+	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/topicbus/pubsub"
@@ -21,9 +23,20 @@ func (i id) payload() pubsub.Payload {
 }
 
 func parseID(p pubsub.Payload) (i id, err error) {
-	_, err = fmt.Sscanf(string(p.Data), "%d:%d", &i.publisher, &i.n)
-	return i, err
+	publisher, n, found := strings.Cut(string(p.Data), ":")
+	if !found {
+		return i, errNoID
+	}
+	if i.publisher, err = strconv.Atoi(publisher); err != nil {
+		return id{}, err
+	}
+	if i.n, err = strconv.Atoi(n); err != nil {
+		return id{}, err
+	}
+	return i, nil
 }
+
+var errNoID = errors.New("the payload bears no id")
 
 // entry is one thing that a stream or a subscription delivered.
 type entry struct {

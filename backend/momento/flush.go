@@ -15,9 +15,13 @@ const (
 )
 
 // catchUp tells whether a stream's session still brings what there was before it
-// began, and calls those who wait for the end of that.
+// began, and calls those who wait for the end of that. It also lets one party at
+// a time call deliver or them: Receive, or who calls Flush while Receive is not
+// at a frame.
 type catchUp struct {
 	mu      sync.Mutex
+	free    sync.Cond // of taken
+	taken   bool
 	busy    bool
 	over    bool // the stream has ended
 	waiting []func()
@@ -30,16 +34,45 @@ func (c *catchUp) begin() {
 	c.busy = true
 }
 
-// end is told that a session has caught up, or that it broke: what is missing
-// then, nobody knows. It is called by who may call deliver.
-func (c *catchUp) end() {
+// take waits for the turn. give must follow.
+func (c *catchUp) take() {
 	c.mu.Lock()
-	waiting := c.waiting
-	c.busy, c.waiting = false, nil
-	c.mu.Unlock()
-	for _, done := range waiting {
-		done()
+	defer c.mu.Unlock()
+	for c.taken {
+		c.free.Wait()
 	}
+	c.taken = true
+}
+
+// give ends a turn.
+func (c *catchUp) give() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.settle()
+}
+
+// settle calls who waits, if the session has caught up, and ends the turn. mu is
+// held, but not meanwhile.
+func (c *catchUp) settle() {
+	for !c.busy && len(c.waiting) > 0 {
+		done := c.waiting[0]
+		c.waiting = c.waiting[1:]
+		c.mu.Unlock()
+		done()
+		c.mu.Lock()
+	}
+	c.taken = false
+	c.free.Signal()
+}
+
+// end is told that a session has caught up, or that it broke: what is missing
+// then, nobody knows.
+func (c *catchUp) end() {
+	c.take()
+	defer c.give()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.busy = false
 }
 
 // close is told that the stream has ended. Nobody is called any more.
@@ -52,17 +85,15 @@ func (c *catchUp) close() {
 // flush calls done when the session has caught up.
 func (c *catchUp) flush(done func()) {
 	c.mu.Lock()
+	defer c.mu.Unlock()
 	if c.over {
-		c.mu.Unlock()
 		return
 	}
-	if c.busy {
-		c.waiting = append(c.waiting, done)
-		c.mu.Unlock()
-		return
+	c.waiting = append(c.waiting, done)
+	if !c.taken && !c.busy {
+		c.taken = true
+		c.settle()
 	}
-	c.mu.Unlock()
-	done()
 }
 
 // Flush implements [pubsub.Flusher]. The service does not tell what a session

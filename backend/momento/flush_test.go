@@ -90,6 +90,7 @@ func TestFlushDuringAnOutage(t *testing.T) {
 		require.Zero(t, calls.Load())
 		r := run(stream)
 		r.state(t, pubsub.Reconnecting)
+		synctest.Wait() // until deliver has returned
 		require.EqualValues(t, 1, calls.Load(), "it broke before it had caught up")
 		stream.(pubsub.Flusher).Flush(func() { calls.Add(1) })
 		require.EqualValues(t, 2, calls.Load(), "it is down")

@@ -62,6 +62,7 @@ func (b *Backend) subscribe(ctx context.Context, topic string, from pubsub.Start
 		return nil, invalid("a stream begins in one place, and not at %+v", from)
 	}
 	s := &stream{b: b, topic: topic, backOff: b.options.backOff()}
+	s.catchUp.free.L = &s.catchUp.mu
 	if s.backOff == nil {
 		return nil, invalid("the function given to WithBackoff returned nil")
 	}
@@ -309,7 +310,11 @@ func (s *stream) state(c pubsub.StateChange) {
 }
 
 // emit delivers f. If deliver fails then it has marked the place itself.
-func (s *stream) emit(f pubsub.Frame) { _ = s.deliver(s.ctx, f) }
+func (s *stream) emit(f pubsub.Frame) {
+	s.catchUp.take()
+	defer s.catchUp.give()
+	_ = s.deliver(s.ctx, f)
+}
 
 // reconnect opens a new session after one that was up for a while broke
 // because of err. It returns nil when there is one, and otherwise why there
