@@ -61,6 +61,25 @@ func TestNoAllocationPerMessage(t *testing.T) {
 	}
 }
 
+func TestNoAllocationPerBatch(t *testing.T) {
+	for _, subscribers := range []int{0, 1, 100} {
+		bus := pubsub.New(memory.New(), codec.Bytes())
+		topic := bus.Topic("t")
+		for range subscribers {
+			_, err := topic.Subscribe(context.Background())
+			require.NoError(t, err)
+		}
+		values := make([][]byte, 64)
+		ctx := context.Background()
+		for range 20 { // warm
+			_, _ = topic.PublishAll(ctx, values)
+		}
+		require.Zero(t, testing.AllocsPerRun(100, func() { _, _ = topic.PublishAll(ctx, values) }))
+		require.Zero(t, testing.AllocsPerRun(100, func() { _ = topic.Publish(ctx, values[0]) }))
+		require.NoError(t, bus.Close())
+	}
+}
+
 func allocsOfPublish[T any](t *testing.T, c pubsub.Codec[T], value T, subscribers int) {
 	bus := pubsub.New(memory.New(), c)
 	defer bus.Close()

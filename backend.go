@@ -153,7 +153,9 @@ type Flusher interface {
 // Holder is a [Stream] that can count what it holds back.
 type Holder interface {
 	// Held is how many messages were accepted for the stream and neither
-	// delivered nor reported lost so far, as far as the backend knows.
+	// delivered nor reported lost so far, as far as the backend knows. When
+	// Receive has returned it is what the end threw away, and stays that. It may
+	// be called at any time, even while deliver is called.
 	Held() uint64
 }
 

@@ -39,6 +39,8 @@ func TestDependencies(t *testing.T) {
 		{module + "/codec/protocodec", []string{module, "google.golang.org/protobuf"}},
 		{module + "/codec/compress", []string{module, "github.com/klauspost/compress"}},
 		{module + "/backend/memory", []string{module}},
+		{module + "/consume", []string{module, "golang.org/x/sync", "github.com/cenkalti/backoff"}},
+		{module + "/pubsubdebug", []string{module, module + "/internal/hosts", module + "/consume", "golang.org/x/sync", "github.com/cenkalti/backoff"}},
 	} {
 		deps := goList(t, "-deps", "-f", "{{if not .Standard}}{{.ImportPath}}{{end}}", c.pkg)
 		require.Contains(t, deps, c.pkg)

@@ -9,6 +9,7 @@ import (
 	"runtime"
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
 // Bus publishes values of type T to topics and subscribes to them. It is made
@@ -181,8 +182,15 @@ func (t *Topic[T]) join(ctx context.Context, opts []SubscribeOption, caller uint
 		return nil, err
 	}
 	if err := s.awaitOpen(ctx); err != nil {
-		s.kill(nil)
+		s.discard()
 		return nil, err
+	}
+	if s.cursor.Skips() {
+		s.stream.flush(func() { s.stream.log.Reached(s.cursor) })
+	}
+	if better := t.bus.atHand(s); better != nil {
+		s.discard()
+		s = better
 	}
 	s.watch(ctx)
 	return s, nil
@@ -219,7 +227,11 @@ func (b *bus[T]) Drain(ctx context.Context) error {
 		return &Error{Op: "drain", Err: errNilContext}
 	}
 	streams := b.stop()
-	var subs []*Subscription[T]
+	var (
+		subs  []*Subscription[T]
+		taken []uint64
+		began = time.Now()
+	)
 	for _, st := range streams {
 		readers := subscriptions(st)
 		st.flush(func() {
@@ -229,52 +241,68 @@ func (b *bus[T]) Drain(ctx context.Context) error {
 		})
 		subs = append(subs, readers...)
 	}
-	var (
-		dropped uint64
-		why     error
-	)
-	for _, s := range subs { // they drain side by side, whomever we wait for
-		err := s.awaitDrained(ctx)
+	for _, s := range subs {
+		taken = append(taken, s.cursor.Stats().Taken)
+	}
+	var why error
+	for i, s := range subs { // they drain side by side, whomever we wait for
+		err := s.awaitDrained(ctx, taken[i], began)
 		if err == nil {
 			continue
 		}
 		var d *DroppedError
-		if errors.As(err, &d) {
-			dropped, why = dropped+d.Dropped, d.Err
-			continue
+		if why = err; errors.As(err, &d) {
+			why = d.Err
+		} else if s.stop(err, "drain", true) { // nobody reads it
+			s.waitPumps()
+			s.logDropped(err)
 		}
-		n, _ := s.stop(err, "drain", true) // nobody reads it
-		dropped, why = dropped+n, err
 	}
 	b.Close()
-	if why != nil {
-		return wrap("drain", "", &DroppedError{Dropped: dropped, Err: why})
+	if why == nil {
+		return nil
 	}
-	return nil
+	all := &DroppedError{Err: why}
+	for _, s := range subs {
+		all.Dropped = plus(all.Dropped, s.dropped())
+	}
+	return wrap("drain", "", all)
 }
 
 func (b *bus[T]) Close() error {
 	streams := b.stop()
-	var dropped uint64
-	subs := 0
+	var subs []*Subscription[T]
 	for _, st := range streams {
 		for _, s := range subscriptions(st) {
-			if n, _ := s.stop(errBusClosed, "receive", true); n > 0 {
-				dropped += n
-				subs++
+			if s.halt(errBusClosed, "receive", true) {
+				subs = append(subs, s)
 			}
 		}
-		st.cancel() // the last stop did that, unless the stream lingered
 	}
-	if dropped > 0 {
-		b.incidents.add(Incident{Dropped: dropped, Err: errBusClosed}) // one for all: there may be very many
-		b.log().LogAttrs(context.Background(), slog.LevelWarn, "pubsub: bus closed with messages unread",
-			slog.Uint64("dropped", dropped), slog.Int("subscriptions", subs))
+	b.mu.Lock()
+	for _, st := range streams {
+		st.end()
+	}
+	b.mu.Unlock()
+	for _, s := range subs {
+		s.depart()
 	}
 	for _, st := range streams {
 		st.awaitEnd()
 	}
 	b.pumps.stop()
+	var dropped, unread uint64
+	for _, s := range subs {
+		if n := s.dropped(); n > 0 {
+			dropped = plus(dropped, n)
+			unread++
+		}
+	}
+	if dropped > 0 {
+		b.incidents.add(Incident{Dropped: dropped, Err: errBusClosed}) // one for all: there may be very many
+		b.log().LogAttrs(context.Background(), slog.LevelWarn, "pubsub: bus closed with messages unread",
+			slog.Uint64("dropped", dropped), slog.Uint64("subscriptions", unread))
+	}
 	return nil
 }
 

@@ -215,17 +215,28 @@ func (c *counts) add(d counts) {
 	c.lost.sum(d.lost)
 }
 
-// settle takes s out of its log and adds what it counted to the past. It returns
-// how many messages it leaves behind. bus.mu is held.
-func (s *Subscription[T]) settle() (dropped uint64) {
+// settle takes s out of its log and adds what it counted to the past. The
+// backend holds so many messages back for it. bus.mu is held.
+func (s *Subscription[T]) settle(held uint64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.maxLag = s.cursor.Stats().MaxLag
-	s.counts.taken, dropped = s.cursor.Leave()
-	s.counts.dropped = plus(s.counts.dropped, dropped)
+	taken, dropped := s.cursor.Leave()
 	s.settled = true
+	if s.unseen {
+		return
+	}
+	s.counts.taken = taken
+	s.counts.dropped = plus(s.counts.dropped, plus(dropped, held))
 	s.stream.bus.past.add(s.counts)
-	return dropped
+	s.stream.dropped = plus(s.stream.dropped, s.counts.dropped)
+}
+
+// dropped is how many messages the end of s threw away.
+func (s *Subscription[T]) dropped() uint64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.counts.dropped
 }
 
 // recount has f change what s counts. A reader may be at it that s did not wait
@@ -237,7 +248,9 @@ func (s *Subscription[T]) recount(f func(*counts)) {
 	s.mu.Unlock()
 	if b := s.stream.bus; settled {
 		b.mu.Lock()
+		before := b.past.dropped
 		f(&b.past)
+		s.stream.dropped = plus(s.stream.dropped, b.past.dropped-before)
 		b.mu.Unlock()
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"math/rand/v2"
 	"runtime"
 	"sync/atomic"
@@ -25,6 +26,7 @@ type stream[T any] struct {
 	block   bool        // a full log makes the stream wait
 	private bool        // nobody else may join
 	ended   atomic.Bool // Receive has returned
+	stray   atomic.Bool // nobody waits for Receive any more, and the log says so
 	log     ring.Log[T, side]
 
 	name   string
@@ -33,6 +35,7 @@ type stream[T any] struct {
 	cancel context.CancelFunc
 	opened chan struct{} // closed when the first attempt to open it is over, ...
 	done   chan struct{} // ... and when the goroutine is gone
+	crowd  chan struct{} // of Block: holds a token while deliver waits for room
 
 	upstream atomic.Pointer[Stream] // of the backend, once it is open
 	start    Position               // of upstream; set before opened is closed
@@ -42,8 +45,9 @@ type stream[T any] struct {
 	stuck  stuck // the writer's
 
 	// Guarded by bus.mu.
-	openErr     error // the last attempt to open it failed; nil once one succeeded
-	finished    bool  // the goroutine is done
+	openErr     error     // the last attempt to open it failed; nil once one succeeded
+	finished    bool      // the goroutine is done
+	waitUntil   time.Time // for the goroutine to end
 	subscribers int
 	dropped     uint64 // by ends of its subscriptions
 	linger      *time.Timer
@@ -121,6 +125,32 @@ func (s *Subscription[T]) join(st *stream[T]) bool {
 	return true
 }
 
+// atHand returns a subscription in place of s, if the buffer of an open stream
+// holds more of what s asks for than the stream that was opened for s began with.
+// That is so with a backend that keeps no messages.
+func (b *bus[T]) atHand(s *Subscription[T]) *Subscription[T] {
+	n, own := s.cfg.from.Last, s.stream
+	if s.cfg.from.Oldest {
+		n = math.MaxUint64
+	}
+	if n == 0 || s.cfg.private || own.upstream.Load() == nil || own.start.IsZero() {
+		return nil
+	}
+	other := newSubscription[T](s.name, s.cfg)
+	other.caller = s.caller
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, st := range b.streams[streamKey{s.name, own.block}] {
+		if st != own && st.openErr == nil && st.log.JoinAtHand(other.cursor, n, ring.Place(own.start)) {
+			other.stream = st
+			st.subscribers++
+			st.stopLinger()
+			return other
+		}
+	}
+	return nil
+}
+
 // enter makes s the first reader of st.
 func (s *Subscription[T]) enter(st *stream[T]) {
 	s.stream = st
@@ -146,6 +176,15 @@ func (b *bus[T]) open(key streamKey, cfg subscribeConfig) *stream[T] {
 		st.from = Start{} // others would get what was before their time
 	}
 	st.log.Init(b.cfg.buffer, key.block)
+	if st.block {
+		st.crowd = make(chan struct{}, 1)
+	}
+	if begin := st.from.After; !begin.IsZero() {
+		st.log.Fill(ring.Place(begin)) // now, for those who come before it is open
+	}
+	if b.cfg.bufferBytes > 0 {
+		st.log.Bound(b.cfg.bufferBytes)
+	}
 	st.ctx, st.cancel = context.WithCancel(context.Background())
 	b.listed[st] = struct{}{}
 	if !st.private {
@@ -154,23 +193,38 @@ func (b *bus[T]) open(key streamKey, cfg subscribeConfig) *stream[T] {
 	return st
 }
 
-// run is the stream's goroutine.
+// run opens the stream. That takes a deeper stack than waiting for messages does,
+// so what then lives as long as the stream is another goroutine.
 func (st *stream[T]) run() {
-	defer close(st.done)
-	defer st.bus.finished(st)
-	defer st.cancel()
-	err := errExited // unless all calls return
-	defer func() { st.over(err) }()
-	upstream, e := st.connect()
-	if e != nil {
-		err = e
-		return
-	}
+	var upstream Stream
+	err := errExited // unless connect returns
+	defer func() {
+		if err != nil {
+			st.gone(err)
+			return
+		}
+		go st.receive(upstream)
+	}()
+	upstream, err = st.connect()
+}
+
+// receive is the stream's goroutine.
+func (st *stream[T]) receive(upstream Stream) {
+	err := errExited // unless the call returns
+	defer func() { st.gone(err) }()
 	if runs, ok := upstream.(RunStream); ok {
 		err = runs.ReceiveRuns(st.deliver, st.deliverRun)
 	} else {
 		err = upstream.Receive(st.deliver)
 	}
+}
+
+// gone is called when nothing is to come any more.
+func (st *stream[T]) gone(err error) {
+	defer close(st.done)
+	defer st.bus.finished(st)
+	defer st.cancel()
+	st.over(err)
 }
 
 // connect opens the upstream stream. After a failure that passes it tries again
@@ -209,11 +263,10 @@ func (st *stream[T]) subscribe() (Stream, error) {
 func (st *stream[T]) connected(upstream Stream, attempt int, down time.Duration) {
 	st.start = upstream.Start()
 	st.upstream.Store(&upstream)
-	if begin := st.from.After; !begin.IsZero() {
-		st.log.Fill(ring.Place(begin))
-	} else {
+	if st.from.After.IsZero() {
 		st.log.Fill(ring.Place(st.start))
 	}
+	st.log.Open()
 	if f, ok := upstream.(Flusher); ok && st.from != (Start{}) {
 		f.Flush(st.log.Filled)
 	} else {
@@ -351,28 +404,40 @@ func (st *stream[T]) stopLinger() {
 	}
 }
 
-// detach takes s, which leaves so many messages behind, out of its stream's
-// books, and ends the stream with its last subscription.
-func (b *bus[T]) detach(s *Subscription[T]) (dropped uint64) {
+// detach takes s out of its stream's books, and ends the stream with its last
+// subscription.
+func (b *bus[T]) detach(s *Subscription[T]) {
 	st := s.stream
+	held := b.heldBack(s)
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	dropped = s.settle() // in one step with what follows, or a counter of Stats would dip
-	st.dropped += dropped
+	s.settle(held) // in one step with what follows, or a counter of Stats would dip
 	st.subscribers--
 	switch {
 	case st.subscribers > 0:
 	case st.finished:
 		b.unlist(st)
-	case st.private, st.ended.Load(), st.from != Start{}, st.openErr != nil, b.cfg.linger == 0, b.closed.Load():
+	case !st.lingers():
 		b.unshare(st)
-		st.cancel()
+		st.end()
 	default:
 		var timer *time.Timer
 		timer = time.AfterFunc(b.cfg.linger, func() { b.expire(st, &timer) })
 		st.linger = timer
 	}
-	return dropped
+}
+
+// lingers reports whether st stays open without subscriptions. bus.mu is held.
+func (st *stream[T]) lingers() bool {
+	return !st.private && !st.ended.Load() && st.from == Start{} && st.openErr == nil && st.bus.cfg.linger > 0 && !st.bus.closed.Load()
+}
+
+// end has the stream end. bus.mu is held.
+func (st *stream[T]) end() {
+	if st.waitUntil.IsZero() {
+		st.waitUntil = time.Now().Add(patience)
+	}
+	st.cancel()
 }
 
 // expire ends a stream that nobody joined while it lingered. A timer that fired
@@ -382,7 +447,7 @@ func (b *bus[T]) expire(st *stream[T], timer **time.Timer) {
 	defer b.mu.Unlock()
 	if st.linger == *timer {
 		b.unshare(st)
-		st.cancel()
+		st.end()
 	}
 }
 
@@ -390,24 +455,33 @@ func (b *bus[T]) expire(st *stream[T], timer **time.Timer) {
 // it was told to.
 const patience = 5 * time.Second
 
-// awaitEnd waits for the stream's goroutine, if the stream is ending.
+// awaitEnd waits for the stream's goroutine, if the stream was told to end. It
+// gives up some time after that, whoever waits.
 func (st *stream[T]) awaitEnd() {
-	if st.ctx.Err() == nil {
-		return
+	if st.ended.Load() {
+		<-st.done // at once
 	}
 	select {
 	case <-st.done:
 		return
 	default:
 	}
-	timer := time.NewTimer(patience)
+	st.bus.mu.Lock()
+	until := st.waitUntil
+	st.bus.mu.Unlock()
+	if until.IsZero() {
+		return
+	}
+	timer := time.NewTimer(time.Until(until))
 	defer timer.Stop()
 	select {
 	case <-st.done:
 	case <-timer.C:
-		st.bus.log().LogAttrs(context.Background(), slog.LevelError,
-			"pubsub: the backend has not ended a stream though its ctx ended; not waiting for it any more",
-			slog.String("topic", st.name), slog.Duration("waited", patience))
+		if !st.stray.Swap(true) {
+			st.bus.log().LogAttrs(context.Background(), slog.LevelError,
+				"pubsub: the backend has not ended a stream though its ctx ended; not waiting for it any more",
+				slog.String("topic", st.name), slog.Duration("waited", patience))
+		}
 	}
 }
 
@@ -421,11 +495,51 @@ func (st *stream[T]) held() uint64 {
 	return 0
 }
 
+// heldBack is how many messages the backend holds back that s, which was
+// stopped, would have got. If s is the last to read its stream, that is ended:
+// then they can be counted when nothing moves any more.
+func (b *bus[T]) heldBack(s *Subscription[T]) uint64 {
+	st := s.stream
+	if !st.block && st.held() == 0 || s.cursor.Limited() { // so they came too late
+		return 0
+	}
+	b.mu.Lock()
+	if st.subscribers == 1 && !st.lingers() {
+		b.unshare(st)
+		st.end()
+	}
+	b.mu.Unlock()
+	st.awaitEnd()
+	if st.block && st.ctx.Err() != nil { // a publisher may be about to note that its message found no room
+		st.crowd <- struct{}{}
+		<-st.crowd
+	}
+	var last struct {
+		log  ring.Mark
+		held uint64
+	}
+	for range 8 { // until the two belong together
+		now := last
+		now.log, now.held = st.log.Mark(), st.held()
+		if now == last {
+			break
+		}
+		last = now
+		runtime.Gosched()
+	}
+	s.cursor.LimitTo(last.log)
+	return last.held - min(last.held, s.cursor.Ahead())
+}
+
 // flush calls done behind everything that was accepted so far, as far as the
-// backend knows. It may do so later.
+// backend knows. It may do so later, or never if the stream ends before.
 func (st *stream[T]) flush(done func()) {
-	if up := st.upstream.Load(); up != nil && !st.ended.Load() {
-		if f, ok := (*up).(Flusher); ok {
+	if up := st.upstream.Load(); up != nil {
+		f, ok := (*up).(Flusher)
+		switch {
+		case st.ended.Load() && st.held() > 0:
+			return // that will never come
+		case ok && !st.ended.Load():
 			f.Flush(done)
 			return
 		}
@@ -499,10 +613,7 @@ func (st *stream[T]) take(ctx context.Context, at Position, ps []Payload, publis
 	}
 	for i := range ps {
 		if st.block && log.Crowded() {
-			if err := st.waitForRoom(ctx); err != nil {
-				st.lose(&Discontinuity{
-					Topic: st.name, Cause: CauseOverflow, After: before(at), Resume: behind(at), Lost: 1, Exact: true,
-					Err: fmt.Errorf("%w: %w", ErrOverflow, err)})
+			if err := st.makeRoom(ctx, at); err != nil {
 				return i, err
 			}
 		}
@@ -526,6 +637,9 @@ func (st *stream[T]) take(ctx context.Context, at Position, ps []Payload, publis
 		}
 		e.At = ring.Place(at)
 		log.Append(more || i < last)
+		if log.Bounded() {
+			log.Weigh(len(ps[i].Data))
+		}
 		if slot == ring.SegmentSize-1 {
 			st.watch()
 		}
@@ -567,6 +681,20 @@ func undecodable(topic string, p Payload, at Position, err error) *Discontinuity
 // before and behind are the neighbours of a numbered message.
 func before(p Position) Position { return Position(ring.Place(p).Before()) }
 func behind(p Position) Position { return Position(ring.Place(p).Behind()) }
+
+// makeRoom waits until there is room for the message at that position. If that
+// fails it marks the message as lost.
+func (st *stream[T]) makeRoom(ctx context.Context, at Position) error {
+	st.crowd <- struct{}{}
+	defer func() { <-st.crowd }()
+	err := st.waitForRoom(ctx)
+	if err != nil {
+		st.lose(&Discontinuity{
+			Topic: st.name, Cause: CauseOverflow, After: before(at), Resume: behind(at), Lost: 1, Exact: true,
+			Err: fmt.Errorf("%w: %w", ErrOverflow, err)})
+	}
+	return err
+}
 
 // waitForRoom blocks the stream until all subscriptions are less than a full
 // log behind.

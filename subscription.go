@@ -37,9 +37,11 @@ type Subscription[T any] struct {
 	killed  atomic.Bool  // nothing more may be handed out
 	loops   atomic.Int32 // of All, Messages and pumps
 	episode atomic.Bool  // an unobserved discontinuity was logged, and no end of it seen
+	lossy   atomic.Bool  // there was one
 
 	mu        sync.Mutex // guards what follows; nothing foreign is called under it
 	ended     bool
+	unseen    bool // Subscribe did not return it: it does not count
 	err       error
 	ends      chan struct{} // closed when it has ended; nil until somebody waits for that
 	kills     chan struct{} // closed when killed; nil until a pump is there
@@ -190,13 +192,16 @@ func (s *Subscription[T]) Next(ctx context.Context) (e Event[T], err error) {
 // If ctx has no deadline and nothing is read for five seconds, Drain returns an
 // error that says so, and the subscription goes on draining. When ctx ends first,
 // the subscription is closed and what was left is dropped. The error then wraps
-// ctx's error and a *[DroppedError], which tells how many messages.
+// ctx's error and a *[DroppedError], which tells how many messages. So does the
+// error if something else ended the subscription meanwhile and messages were
+// dropped: Close, or the end of its stream before that had brought what it held.
 func (s *Subscription[T]) Drain(ctx context.Context) error {
 	if ctx == nil {
 		return s.fail("drain", errNilContext)
 	}
+	taken := s.cursor.Stats().Taken
 	s.stream.flush(s.limit)
-	return s.awaitDrained(ctx)
+	return s.awaitDrained(ctx, taken, time.Now())
 }
 
 // limit has reading end at the newest message.
@@ -210,57 +215,93 @@ func (s *Subscription[T]) limit() {
 // busy reports whether a loop is at a message, or about to look for one.
 func (s *Subscription[T]) busy() bool { return int(s.loops.Load()) > s.cursor.Asleep() }
 
-// awaitDrained waits for the end of what limit began.
-func (s *Subscription[T]) awaitDrained(ctx context.Context) error {
+// awaitDrained waits for the end of what limit began at that time, when so many
+// messages were taken.
+func (s *Subscription[T]) awaitDrained(ctx context.Context, taken uint64, began time.Time) error {
 	ended := s.ending()
 	select {
 	case <-ended: // first, though ctx may have ended, too
-		return nil
+		return s.drained()
 	default:
 	}
-	ticker := time.NewTicker(patience)
-	defer ticker.Stop()
+	timer := time.NewTimer(time.Until(began.Add(patience)))
+	defer timer.Stop()
 	_, patient := ctx.Deadline()
-	taken := s.cursor.Stats().Taken
+	over := s.stream.done
 	for {
 		select {
 		case <-ended:
-			return nil
+			return s.drained()
+		case <-over:
+			s.streamOver()
+			over = nil
 		case <-ctx.Done():
 			err := contextError(ctx)
-			dropped, last := s.stop(err, "drain", true)
-			if !last {
+			if !s.stop(err, "drain", true) {
 				<-ended
-				return nil
+				return s.drained()
 			}
-			s.logDropped(dropped, err)
-			return s.fail("drain", &DroppedError{Dropped: dropped, Err: err})
-		case <-ticker.C:
-			now := s.cursor.Stats().Taken
+			s.waitPumps()
+			s.logDropped(err)
+			return s.fail("drain", &DroppedError{Dropped: s.dropped(), Err: err})
+		case <-timer.C:
+			if over == nil {
+				s.streamOver()
+			}
+			now := s.cursor.Stats()
 			switch {
-			case now != taken:
+			case now.Taken != taken:
 			case s.cursor.Exhausted() && !s.busy():
 				s.finish(nil) // who took the last message with Next has no need of more
-			case !patient:
+			case !patient && (now.Lag > 0 || s.cursor.Limited()): // else it is the backend that we wait for
 				return s.fail("drain", errNotRead)
 			}
-			taken = now
+			taken = now.Taken
+			timer.Reset(patience)
 		}
 	}
 }
 
+// streamOver does what flush did not come to before the stream ended.
+func (s *Subscription[T]) streamOver() {
+	switch {
+	case s.cursor.Limited():
+	case s.stream.held() == 0:
+		s.limit()
+	case s.cursor.Stats().Lag == 0 && !s.busy():
+		s.finish(s.stream.log.Reason()) // nobody would notice
+	}
+}
+
+// drained is what Drain returns of a subscription that has ended.
+func (s *Subscription[T]) drained() error {
+	if s.killed.Load() {
+		s.waitPumps()
+	}
+	dropped := s.dropped()
+	if dropped == 0 {
+		return nil
+	}
+	err := s.Err()
+	if err == nil {
+		err = errSubscriptionEnded
+	}
+	return s.fail("drain", &DroppedError{Dropped: dropped, Err: err})
+}
+
 // Close ends the subscription now. What is queued is dropped, and counted in
-// Stats. It is idempotent and may be called from any goroutine, callbacks
+// Stats, with what the backend still held for it. It is idempotent and may be called from any goroutine, callbacks
 // included. When it returns the subscription's goroutines are gone, except for
 // one that is inside a callback, which goes when the callback returns: before
 // you free what a callback uses, call [Subscription.Wait]. It always returns nil.
 func (s *Subscription[T]) Close() error {
-	if dropped, _ := s.stop(nil, "receive", true); dropped > 0 {
-		s.noteDropped(dropped, nil)
-	}
+	last := s.stop(nil, "receive", true)
 	<-s.ending() // another may have ended it, and still be at it
 	s.waitPumps()
 	s.stream.awaitEnd()
+	if dropped := s.dropped(); last && dropped > 0 {
+		s.noteDropped(dropped, nil)
+	}
 	return nil
 }
 
@@ -360,23 +401,35 @@ func (s *Subscription[T]) finish(err error) { s.stop(err, "receive", false) }
 // kill ends the subscription at once: nothing more is handed out.
 func (s *Subscription[T]) kill(err error) { s.stop(err, "receive", true) }
 
-// stop ends the subscription. It returns how many messages that dropped, and
-// whether it was this call that ended it.
-func (s *Subscription[T]) stop(err error, op string, now bool) (dropped uint64, ended bool) {
+// stop ends the subscription. It reports whether it was this call that ended it.
+func (s *Subscription[T]) stop(err error, op string, now bool) bool {
+	if !s.halt(err, op, now) {
+		return false
+	}
+	s.depart()
+	return true
+}
+
+// halt is the first half of stop: nobody reads any more.
+func (s *Subscription[T]) halt(err error, op string, now bool) bool {
 	s.mu.Lock()
+	defer s.mu.Unlock()
 	if now && !s.killed.Swap(true) && s.kills != nil { // before a reader can see that s ended: All then keeps err to itself
 		close(s.kills)
 	}
 	if s.cursor.IsStopped() {
-		s.mu.Unlock()
-		return 0, false
+		return false
 	}
 	if err != nil {
 		s.err = s.fail(op, err)
 	}
 	s.cursor.Stop()
-	s.mu.Unlock()
-	dropped = s.stream.bus.detach(s)
+	return true
+}
+
+// depart is the second half of stop: the books are closed.
+func (s *Subscription[T]) depart() {
+	s.stream.bus.detach(s)
 	s.mu.Lock()
 	s.ended = true
 	if s.ends != nil {
@@ -385,7 +438,14 @@ func (s *Subscription[T]) stop(err error, op string, now bool) (dropped uint64, 
 	s.mu.Unlock()
 	s.unwatch()
 	s.caughtUp(true)
-	return dropped, true
+}
+
+// discard ends a subscription that nobody has seen.
+func (s *Subscription[T]) discard() {
+	s.mu.Lock()
+	s.unseen = true
+	s.mu.Unlock()
+	s.kill(nil)
 }
 
 // leave undoes join, for a subscription that nobody has seen yet.
@@ -401,8 +461,10 @@ func (s *Subscription[T]) watch(ctx context.Context) {
 	}
 	stop := context.AfterFunc(ctx, func() {
 		err := contextError(ctx)
-		dropped, _ := s.stop(err, "receive", true)
-		s.logDropped(dropped, err)
+		if s.stop(err, "receive", true) {
+			s.waitPumps()
+			s.logDropped(err)
+		}
 	})
 	s.mu.Lock()
 	s.stopWatch = stop

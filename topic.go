@@ -229,7 +229,8 @@ func (t *Topic[T]) observed(ctx context.Context, n int, publish func() (accepted
 // Subscribe starts a subscription of the topic. When it returns, everything
 // accepted from then on will be delivered or reported lost. The first
 // subscription of a topic opens its stream, and fails if that fails, unless
-// [Eventually] is given; later breaks are mended by the backend.
+// [Eventually] is given; later breaks are mended by the backend. One that joins a
+// stream which is broken, or behind, gets what that has still to bring, too.
 //
 // ctx governs the life of this subscription, not only this call. When it ends,
 // what is queued is dropped, [Subscription.Err] gives its error, and if anything

@@ -95,6 +95,7 @@ func (l *lossLog) sum(end bool) (holes, lost uint64) {
 // unobserved logs a hole that nobody is told of.
 func (s *Subscription[T]) unobserved(d *Discontinuity) {
 	s.episode.Store(true)
+	s.lossy.Store(true)
 	due, holes, lost := s.stream.losses.hole(d)
 	if !due {
 		return
@@ -112,7 +113,7 @@ func (s *Subscription[T]) unobserved(d *Discontinuity) {
 
 // caughtUp ends an episode of losses: the reader has read everything.
 func (s *Subscription[T]) caughtUp(end bool) {
-	if !s.episode.Load() || !s.episode.Swap(false) {
+	if was := s.episode.Load() && s.episode.Swap(false); !was && !(end && s.lossy.Load()) {
 		return
 	}
 	if holes, lost := s.stream.losses.sum(end); holes > 0 {
@@ -137,7 +138,8 @@ func (l *lossLog) drop(n uint64) uint64 {
 }
 
 // logDropped tells of messages that an end threw away which nobody asked for.
-func (s *Subscription[T]) logDropped(dropped uint64, err error) {
+func (s *Subscription[T]) logDropped(err error) {
+	dropped := s.dropped()
 	if dropped == 0 {
 		return
 	}

@@ -5,6 +5,7 @@
 //
 // The page lists topics with the state of their streams, subscriptions with
 // their lag and losses, and the latest discontinuities, reconnects and ends.
+// [Page.WithMonitor] adds what the handlers of package consume do.
 // It refreshes itself and can be paused, with or without JavaScript, and loads
 // nothing from anywhere else. It only reads: nothing on it changes a bus.
 //

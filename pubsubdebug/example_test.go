@@ -9,6 +9,7 @@ import (
 	"github.com/topicbus/pubsub"
 	"github.com/topicbus/pubsub/backend/memory"
 	"github.com/topicbus/pubsub/codec"
+	"github.com/topicbus/pubsub/consume"
 	"github.com/topicbus/pubsub/pubsubdebug"
 )
 
@@ -27,5 +28,19 @@ func ExampleHandler() {
 	w := httptest.NewRecorder()
 	mux.ServeHTTP(w, r) // what http.ListenAndServe("localhost:6060", mux) would do
 	fmt.Println(w.Code, strings.Contains(w.Body.String(), "orders"))
+	// Output: 200 true
+}
+
+// A page that also shows how handlers fare.
+func ExamplePage_WithMonitor() {
+	orders := pubsub.New(memory.New(), codec.String())
+	defer orders.Close()
+	monitor := new(consume.Monitor) // of the consume.Options of an Each
+
+	page := pubsubdebug.Handler(orders).WithMonitor("billing", monitor)
+	r := httptest.NewRequest(http.MethodGet, "http://localhost:6060/debug/pubsub", nil)
+	w := httptest.NewRecorder()
+	page.ServeHTTP(w, r)
+	fmt.Println(w.Code, strings.Contains(w.Body.String(), "billing"))
 	// Output: 200 true
 }

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/topicbus/pubsub"
+	"github.com/topicbus/pubsub/consume"
 	"github.com/topicbus/pubsub/internal/hosts"
 )
 
@@ -52,11 +53,29 @@ func Handler(bus ...Source) *Page {
 // Page is the [http.Handler] that [Handler] returns. Its methods may be called
 // from many goroutines at once.
 type Page struct {
-	sources []Source
-	names   []string
-	hosts   hosts.Names
-	page    *template.Template
-	policy  string // the page's Content-Security-Policy
+	sources  []Source
+	names    []string
+	monitors []monitor
+	hosts    hosts.Names
+	page     *template.Template
+	policy   string // the page's Content-Security-Policy
+}
+
+type monitor struct {
+	name string
+	*consume.Monitor
+}
+
+// WithMonitor returns a page that also shows what m counts, under that name:
+// how the handlers of [consume.Each] fare. Several monitors are shown in the
+// order in which they were given. It panics if m is nil.
+func (p *Page) WithMonitor(name string, m *consume.Monitor) *Page {
+	if m == nil {
+		panic(fmt.Sprintf("pubsubdebug: WithMonitor(%q): the Monitor is nil", name))
+	}
+	more := *p
+	more.monitors = append(slices.Clone(p.monitors), monitor{name, m})
+	return &more
 }
 
 // AllowHosts returns a page that also answers to these host names, such as
@@ -110,9 +129,12 @@ func (p *Page) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 
 	now := time.Now()
-	snap := snapshot{Time: now, Buses: make([]bus, len(p.sources))}
+	snap := snapshot{Time: now, Buses: make([]bus, len(p.sources)), Handlers: make([]handlers, len(p.monitors))}
 	for i, s := range p.sources {
 		snap.Buses[i] = newBus(p.names[i], s.Stats(), query.Get("topic"), now)
+	}
+	for i, m := range p.monitors {
+		snap.Handlers[i] = newHandlers(m.name, m.Stats())
 	}
 	// Rendered before anything is sent: a failure is then a proper 500.
 	var body bytes.Buffer

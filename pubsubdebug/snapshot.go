@@ -9,12 +9,14 @@ import (
 	"time"
 
 	"github.com/topicbus/pubsub"
+	"github.com/topicbus/pubsub/consume"
 )
 
 // snapshot is the JSON that tools get, and what the page is made of.
 type snapshot struct {
-	Time  time.Time `json:"time"`
-	Buses []bus     `json:"buses"`
+	Time     time.Time  `json:"time"`
+	Buses    []bus      `json:"buses"`
+	Handlers []handlers `json:"handlers"`
 }
 
 type bus struct {
@@ -84,6 +86,31 @@ type incident struct {
 	Attempt int       `json:"attempt,omitempty"`
 	Down    seconds   `json:"down,omitempty"`
 	Error   string    `json:"error,omitempty"`
+}
+
+// handlers is what a Monitor counts.
+type handlers struct {
+	Name     string  `json:"name"`
+	Taken    uint64  `json:"taken"`
+	Handled  uint64  `json:"handled"`
+	GivenUp  uint64  `json:"givenUp"`
+	Dropped  uint64  `json:"dropped"` // taken and not handled at the end
+	Failed   uint64  `json:"failed"`  // tries
+	Retried  uint64  `json:"retried"`
+	Holes    uint64  `json:"holes"`
+	Lost     uint64  `json:"lost"`
+	InFlight int     `json:"inFlight"`
+	Busy     int     `json:"busy"`
+	Waiting  int     `json:"waiting"` // for their next try
+	Oldest   seconds `json:"oldest"`  // of those in flight
+}
+
+func newHandlers(name string, st consume.Stats) handlers {
+	return handlers{
+		Name: name, Taken: st.Taken, Handled: st.Handled, GivenUp: st.GivenUp, Dropped: st.Dropped,
+		Failed: st.Failed, Retried: st.Retried, Holes: st.Holes, Lost: st.Lost,
+		InFlight: st.InFlight, Busy: st.Busy, Waiting: st.Waiting, Oldest: seconds(st.Oldest.Seconds()),
+	}
 }
 
 // seconds is a duration that tools can calculate with.

@@ -44,7 +44,7 @@ type stream struct {
 	ctx     context.Context
 	start   pubsub.Position
 	deliver deliver
-	run     run // nil if the taker takes no runs
+	run     run           // nil if the taker takes no runs
 	wake    chan struct{} // there is something to do for Receive, which makes it
 
 	index   int  // in topic.streams, negative if it is not there
@@ -119,15 +119,18 @@ func (s *stream) drain() {
 	s.enter(draining)
 	batch := s.batch
 	s.topic.mu.Unlock()
+	more := false // promised
 	for i := range batch {
-		if s.ctx.Err() != nil {
+		ended := s.ctx.Err() != nil
+		if ended && !more {
 			break
 		}
 		if batch[i].mark != nil {
 			batch[i].mark()
 		} else {
 			f := batch[i].frame
-			f.More = i+1 < len(batch) && f.Kind == pubsub.KindMessage && batch[i+1].frame.Kind == pubsub.KindMessage
+			more = !ended && i+1 < len(batch) && f.Kind == pubsub.KindMessage && batch[i+1].frame.Kind == pubsub.KindMessage
+			f.More = more
 			_ = s.deliver(s.ctx, f) // refused: the taker marked the place
 		}
 		s.done.Add(1)

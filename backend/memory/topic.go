@@ -2,6 +2,7 @@ package memory
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -69,11 +70,11 @@ func (t *topic) publish(ctx context.Context, p pubsub.Payload, h *handle) error 
 		return t.publishSlow(ctx, p, h)
 	}
 	w += one
-	n, refused := 1, 0
+	n, refused := 1, refusals{}
 	if t.run != nil {
 		t.one[0] = p
 		if _, err := t.run(ctx, at, t.one[:]); err != nil {
-			refused = 1
+			refused.add(err)
 		}
 		t.one[0].Data = nil
 	} else {
@@ -81,18 +82,18 @@ func (t *topic) publish(ctx context.Context, p pubsub.Payload, h *handle) error 
 	}
 	if !t.word.CompareAndSwap(w|held, w) {
 		t.leave()
-	} else if refused == 0 {
+	} else if refused.n == 0 {
 		return nil
 	}
 	return t.outcome(ctx, at, n, refused)
 }
 
 // deliverAll delivers a message to all streams, and returns how many there are
-// and how many refused it.
-func (t *topic) deliverAll(ctx context.Context, f pubsub.Frame) (streams, refused int) {
+// and who refused it.
+func (t *topic) deliverAll(ctx context.Context, f pubsub.Frame) (streams int, refused refusals) {
 	for _, deliver := range t.live {
-		if deliver(ctx, f) != nil {
-			refused++
+		if err := deliver(ctx, f); err != nil {
+			refused.add(err)
 		}
 	}
 	return len(t.live), refused
@@ -133,13 +134,13 @@ func (t *topic) publishAll(ctx context.Context, ps []pubsub.Payload, h *handle) 
 			counted++
 		}
 		f.Payload = ps[i]
-		refused := 0
+		var refused refusals
 		for _, deliver := range live {
-			if deliver(ctx, f) != nil {
-				refused++
+			if err := deliver(ctx, f); err != nil {
+				refused.add(err)
 			}
 		}
-		if refused > 0 && ctx.Err() != nil {
+		if refused.n > 0 && ctx.Err() != nil {
 			t.leave()
 			return i, t.outcome(ctx, f.Position, len(live), refused)
 		}
@@ -150,14 +151,14 @@ func (t *topic) publishAll(ctx context.Context, ps []pubsub.Payload, h *handle) 
 	}
 	t.leave()
 	f.Position.Sequence--
-	return t.total(len(ps), t.outcome(ctx, f.Position, len(live), 0))
+	return t.total(len(ps), t.outcome(ctx, f.Position, len(live), refusals{}))
 }
 
 // publishRun delivers messages to the only stream. All are counted, and the word
 // is w. The numbers of those behind one that is not taken in time are taken back,
 // unless somebody has come who believes in them.
 func (t *topic) publishRun(ctx context.Context, at pubsub.Position, ps []pubsub.Payload, w uint64) (int, error) {
-	refused := 0
+	var refused refusals
 	for taken := 0; taken < len(ps); {
 		n, err := t.run(ctx, behind(at, uint64(taken)), ps[taken:])
 		taken += n
@@ -167,14 +168,14 @@ func (t *topic) publishRun(ctx context.Context, at pubsub.Position, ps []pubsub.
 		rest := uint64(len(ps)-taken-1) << seqShift
 		if ctx.Err() != nil && (rest == 0 || t.word.CompareAndSwap(w, w-rest)) {
 			t.leave()
-			return taken, t.outcome(ctx, behind(at, uint64(taken)), 1, 1)
+			return taken, t.outcome(ctx, behind(at, uint64(taken)), 1, refusals{1, err})
 		}
 		taken++ // its place is marked
-		refused++
+		refused.add(err)
 	}
 	if !t.word.CompareAndSwap(w, w&^held) {
 		t.leave()
-	} else if refused == 0 {
+	} else if refused.n == 0 {
 		return len(ps), nil
 	}
 	return t.total(len(ps), t.outcome(ctx, behind(at, uint64(len(ps)-1)), 1, refused))
@@ -248,7 +249,7 @@ func (t *topic) publishInTurn(ctx context.Context, ps []pubsub.Payload, i int, h
 		at, n = first, len(streams)
 		for end := i + counted; i < end; i++ {
 			f := pubsub.Frame{Kind: pubsub.KindMessage, More: i < len(ps)-1 && n == 1, Payload: ps[i], Position: at}
-			refused := 0
+			var refused refusals
 			for _, s := range streams {
 				var err error
 				if ready {
@@ -257,10 +258,10 @@ func (t *topic) publishInTurn(ctx context.Context, ps []pubsub.Payload, i int, h
 					err = s.take(ctx, f)
 				}
 				if err != nil {
-					refused++
+					refused.add(err)
 				}
 			}
-			if refused > 0 && ctx.Err() != nil {
+			if refused.n > 0 && ctx.Err() != nil {
 				t.leave()
 				return i, t.outcome(ctx, at, n, refused)
 			}
@@ -269,7 +270,7 @@ func (t *topic) publishInTurn(ctx context.Context, ps []pubsub.Payload, i int, h
 	}
 	t.leave()
 	at.Sequence--
-	return t.total(len(ps), t.outcome(ctx, at, n, 0))
+	return t.total(len(ps), t.outcome(ctx, at, n, refusals{}))
 }
 
 // accept numbers the payloads. It returns the position of the first, the
@@ -340,18 +341,31 @@ func (t *topic) still() {
 	t.live, t.run = t.single[:0], nil
 }
 
+// refusals are how many streams did not take a message, and why one of them did
+// not.
+type refusals struct {
+	n   int
+	why error
+}
+
+func (r *refusals) add(err error) { r.n, r.why = r.n+1, err }
+
 // outcome is the error of a publish whose message at was accepted, and refused
 // by some of n streams. That concerns the publisher only if its ctx ended;
 // otherwise the stream did. If the engine was closed meanwhile, the streams may
 // have ended before they took the message.
-func (t *topic) outcome(ctx context.Context, at pubsub.Position, n, refused int) error {
+func (t *topic) outcome(ctx context.Context, at pubsub.Position, n int, refused refusals) error {
 	switch {
 	case t.engine.closed.Load():
 		return accepted(fmt.Errorf("memory: message %v of topic %q accepted, but perhaps not delivered: meanwhile the backend was closed: %w",
 			at, t.name, pubsub.ErrClosed))
-	case refused > 0 && ctx.Err() != nil:
+	case refused.n > 0 && ctx.Err() != nil:
+		why := refused.why
+		if !errors.Is(why, ctx.Err()) {
+			why = cause(ctx)
+		}
 		return accepted(fmt.Errorf("memory: message %v of topic %q accepted, but %d of %d streams did not take it in time: %w",
-			at, t.name, refused, n, cause(ctx)))
+			at, t.name, refused.n, n, why))
 	default:
 		return nil
 	}

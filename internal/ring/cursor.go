@@ -30,6 +30,7 @@ type Cursor[V, S any] struct {
 
 	skipTo atomic.Uint64 // ... up to this index
 	skip0  Place         // skip, as it was when c joined
+	early  bool          // that was before Log.Open
 
 	first Place // that it began behind
 	whole bool  // it began with the first message
@@ -50,6 +51,7 @@ type Cursor[V, S any] struct {
 	lastAt    uint64
 	start     uint64 // next when it joined, plus the messages that were jumped over since
 	maxLag    uint64
+	leaving   bool // what is left is looked at, though c is stopped
 	left      bool
 }
 
@@ -138,7 +140,7 @@ func (c *Cursor[V, S]) Look(v *View[V, S]) (*Note, End) {
 func (c *Cursor[V, S]) look(v *View[V, S]) (*Note, End) {
 	l := c.log
 	for {
-		if c.stopped.Load() {
+		if c.stopped.Load() && !c.leaving {
 			return nil, Stopped
 		}
 		if len(c.pending) > 0 {
@@ -219,6 +221,9 @@ func (c *Cursor[V, S]) passSeen(v *View[V, S], i, to uint64) bool {
 	if c.next.CompareAndSwap(i, n) {
 		c.start += n - i
 		c.passed(v.seg, n)
+		if w := c.wanted.Load(); i < w && w <= n {
+			c.log.makeRoom()
+		}
 	}
 	v.drop()
 	return true
@@ -301,7 +306,8 @@ func (c *Cursor[V, S]) overflow(i uint64) {
 	head := l.head.Load()
 	end := min(head, c.limit)
 	to := min(l.oldest(head), end)
-	if c.fails {
+	seen := !c.skip.IsZero() && c.seenBefore(to)
+	if c.fails && !seen {
 		to = end
 	}
 	h := Hole{After: after, Lost: to - i, Exact: true, Overflow: true, Skipped: to - i}
@@ -310,7 +316,7 @@ func (c *Cursor[V, S]) overflow(i uint64) {
 		return
 	}
 	c.start += to - i // it did not take these
-	if to < end {
+	if to < end || seen {
 		h.Resume, _ = l.place(to)
 	}
 	read, states := l.notes.skip(c.read, to)
@@ -323,16 +329,49 @@ func (c *Cursor[V, S]) overflow(i uint64) {
 	}
 	h.Lost += read.lost - c.read.lost
 	h.Exact = read.inexact == c.read.inexact
+	if !c.skip.IsZero() {
+		c.overtaken(&h, to)
+	}
 	c.read = read
 	c.last, c.lastAt = h.Resume.Before(), to // for another overflow right behind
 	if h.Lost > 0 || !h.Exact {
 		c.pending = append(c.pending, Note{Kind: Gap, Hole: h})
 	}
 	c.pending = append(c.pending, states...)
-	if c.fails && to > i {
+	if c.fails && to > i && !seen {
 		c.limit, c.limitRead, c.limitEnd = to, read, Overflowed
 		c.limited.Store(true)
 	}
+}
+
+// seenBefore reports whether all that stands before index i was seen before c
+// joined.
+func (c *Cursor[V, S]) seenBefore(i uint64) bool {
+	p, ok := c.log.place(i)
+	return ok && !p.IsZero() && !c.skip.Behind().less(p)
+}
+
+// overtaken takes from the hole of an overflow up to index to what was seen
+// before c joined.
+func (c *Cursor[V, S]) overtaken(h *Hole, to uint64) {
+	resume := h.Resume
+	if resume.IsZero() {
+		last, _ := c.log.place(to - 1)
+		resume = last.Behind()
+	}
+	switch behind := c.skip.Behind(); {
+	case resume.IsZero():
+		return
+	case resume.Page != behind.Page: // nobody can tell how much of it
+		h.Lost, h.Exact = min(h.Lost, resume.Sequence-1), false
+	case !behind.less(resume):
+		h.Lost, h.Exact, h.Skipped = 0, true, 0
+		return
+	default:
+		h.Lost, h.Exact = resume.Sequence-behind.Sequence, true
+	}
+	h.After, h.Skipped = c.skip, min(h.Skipped, h.Lost)
+	c.skip = Place{}
 }
 
 // skip moves from m past all notes that stand before the message with index i,
@@ -494,10 +533,16 @@ func (c *Cursor[V, S]) Leave() (taken, dropped uint64) {
 	l := c.log
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if c.limitEnd == Overflowed { // not asked for: what came since was for c, too
+		c.limit, c.limitRead = noLimit, mark{seq: noLimit}
+	}
+	if !c.skip.IsZero() {
+		dropped = c.leaveUnseen()
+	}
 	l.mu.Lock()
 	i := c.next.Swap(noLimit) // nobody takes any more
 	if end := min(l.head.Load(), c.limit); i < end {
-		dropped = end - i
+		dropped += end - i
 	}
 	taken = i - c.start
 	if newest := min(l.notes.newest.lost, c.limitLost()); newest > c.read.lost {
@@ -507,6 +552,9 @@ func (c *Cursor[V, S]) Leave() (taken, dropped uint64) {
 		dropped += n.Hole.Lost
 	}
 	l.leave(c)
+	if l.budget != nil {
+		l.trim()
+	}
 	l.mu.Unlock()
 	c.pending = nil
 	c.start, c.left = taken, true
@@ -514,6 +562,74 @@ func (c *Cursor[V, S]) Leave() (taken, dropped uint64) {
 		l.makeRoom()
 	}
 	return taken, dropped
+}
+
+// leaveUnseen goes through what is left as a reader does, since some of it was
+// seen before c joined. It returns how many messages were not. c.mu is held.
+func (c *Cursor[V, S]) leaveUnseen() (dropped uint64) {
+	var v View[V, S]
+	c.leaving = true
+	defer func() { c.leaving = false }()
+	for !c.skip.IsZero() {
+		n, _ := c.look(&v)
+		switch {
+		case n != nil && n.Kind == Gap:
+			dropped += n.Hole.Lost
+		case n == nil && v.Empty():
+			return dropped
+		case n == nil:
+			if c.next.CompareAndSwap(v.from, v.to) {
+				dropped += v.to - v.from
+				c.start += v.to - v.from
+			}
+			c.unpin(&v)
+		}
+	}
+	return dropped
+}
+
+// Ahead is how many of the messages that the log has not got yet were seen
+// before c joined.
+func (c *Cursor[V, S]) Ahead() uint64 {
+	l := c.log
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	come := l.come()
+	if come.Page != c.skip.Page || !come.less(c.skip) {
+		return 0
+	}
+	return c.skip.Sequence - come.Sequence
+}
+
+// Mark is how far a log was.
+type Mark struct {
+	head  uint64
+	notes mark
+}
+
+// Mark returns how far the log is.
+func (l *Log[V, S]) Mark() Mark {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return Mark{l.head.Load(), l.notes.newest}
+}
+
+// LimitTo has Leave count what is left up to m, unless Limit was called.
+func (c *Cursor[V, S]) LimitTo(m Mark) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.limit == noLimit || c.limitEnd == Overflowed {
+		c.limit, c.limitRead, c.limitEnd = m.head, m.notes, Stopped
+	}
+}
+
+// Limited reports whether Limit was called.
+func (c *Cursor[V, S]) Limited() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.limitEnd == Drained
 }
 
 func (c *Cursor[V, S]) limitLost() uint64 {

@@ -13,5 +13,6 @@
 //	notes.go   the rare events between the messages
 //	cursor.go  a reader's place: what it finds there, overflow, limits
 //	join.go    where a reader begins
+//	budget.go  letting go of messages early, where bytes are bounded
 //	sleep.go   how a reader waits, and the writer of a log that blocks
 package ring

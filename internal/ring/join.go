@@ -32,13 +32,13 @@ func (l *Log[V, S]) JoinBehind(c *Cursor[V, S], p Place) bool {
 		case p == l.begin && l.oldest(head) == 0:
 			i, held = 0, true
 		case l.filling && (ok && newest.Page == p.Page && newest.less(p) || head == 0 && l.notes.newest.seq == 0):
-			c.skip, c.skip0 = p, p
+			c.skip, c.skip0, c.early = p, p, !l.opened
 			c.skipTo.Store(noLimit)
 			i, held = head, true
 		}
 	}
 	if !held || !l.lower(i, head) {
-		c.skip, c.skip0 = Place{}, Place{}
+		c.skip, c.skip0, c.early = Place{}, Place{}, false
 		return false
 	}
 	c.read = l.notes.before(i)
@@ -46,13 +46,20 @@ func (l *Log[V, S]) JoinBehind(c *Cursor[V, S], p Place) bool {
 	return true
 }
 
-// Fill says that the log is going to be filled with what there was before. Filled
-// says that it has been. Places that it did not come to by then are of another
-// life of the topic: who began there is told, and passes over nothing more.
+// Fill says that the log is going to be filled with what there was before, behind
+// begin. From Open on it is being filled, and when Filled is called it has what
+// there was at Open.
 func (l *Log[V, S]) Fill(begin Place) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.begin, l.filling = begin, true
+}
+
+// Open: see Fill.
+func (l *Log[V, S]) Open() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.opened = true
 }
 
 // Filled ends what Fill began. Writer only.
@@ -60,14 +67,49 @@ func (l *Log[V, S]) Filled() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.filling = false
-	head := l.head.Load()
-	newest, _ := l.newest(head)
 	for _, c := range l.readers {
-		if newest.less(c.skip0) {
-			c.skipTo.Store(head)
-			c.sleeper.ring() // it may be waiting there
+		if c.early {
+			l.reached(c)
 		}
 	}
+}
+
+// Reached is called, for a cursor that Skips, when the log has all that there was
+// when it joined. If it did not come to the place that c began behind, that is of
+// another life of the topic: c is told, and passes over nothing more. Writer only.
+func (l *Log[V, S]) Reached(c *Cursor[V, S]) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.reached(c)
+}
+
+func (l *Log[V, S]) reached(c *Cursor[V, S]) {
+	head := l.head.Load()
+	if l.come().less(c.skip0) {
+		c.skipTo.Store(head)
+		c.sleeper.ring() // it may be waiting there
+	}
+}
+
+// Skips reports whether c joined ahead of what the log had, after Open: Reached is
+// to be called for it.
+func (c *Cursor[V, S]) Skips() bool { return !c.skip0.IsZero() && !c.early }
+
+// come is the place that the log has come to: of the newest message, of the end
+// of a hole behind it, or where the log begins. l.mu is held.
+func (l *Log[V, S]) come() Place {
+	head := l.head.Load()
+	p, ok := l.newest(head)
+	if !ok {
+		p = l.begin
+	}
+	for i := len(l.notes.list) - 1; i >= 0 && l.notes.list[i].at == head; i-- {
+		n := &l.notes.list[i]
+		if end := n.Hole.Resume.Before(); n.Kind == Gap && p.less(end) {
+			p = end
+		}
+	}
+	return p
 }
 
 // newest is the place of the message before index head.
@@ -122,6 +164,21 @@ func (l *Log[V, S]) JoinNewest(c *Cursor[V, S], n uint64) bool {
 		return false
 	}
 	l.enterAt(c, head-n)
+	return true
+}
+
+// JoinAtHand has c begin with the newest messages that the log holds, at most n,
+// if there are any and the first of them stands at p or before it. Otherwise it
+// reports false.
+func (l *Log[V, S]) JoinAtHand(c *Cursor[V, S], n uint64, p Place) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	head := l.head.Load()
+	i := head - min(n, head-l.oldest(head))
+	if first, ok := l.place(i); i == head || !ok || first.IsZero() || p.less(first) || !l.lower(i, head) {
+		return false
+	}
+	l.enterAt(c, i)
 	return true
 }
 

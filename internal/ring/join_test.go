@@ -74,6 +74,7 @@ func TestJoinBehindWhereTheLogBegins(t *testing.T) {
 	l := new(testLog)
 	l.Init(100, false)
 	l.Fill(Place{1, 50})
+	l.Open()
 	l.Filled()
 	write(l, 50, 60)
 	c := NewCursor[int, string](false)

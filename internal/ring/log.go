@@ -92,6 +92,9 @@ type Log[V, S any] struct {
 	end      uint64         // the writer's: index of the next message
 	room     atomic.Uint64  // a blocking log may be written up to here without looking
 	blocking bool
+	budget   *budget       // nil: bytes do not count
+	floor    atomic.Uint64 // what is below was let go of, to stay within the budget
+	heavy    atomic.Bool   // more might be let go of
 
 	head  atomic.Uint64           // readers may read below this index
 	noted atomic.Uint64           // seq of the newest note
@@ -104,6 +107,7 @@ type Log[V, S any] struct {
 	mu       sync.Mutex // guards what follows; nothing foreign is called under it
 	begin    Place      // of the message before index 0, where known
 	filling  bool       // between Fill and Filled
+	opened   bool       // Open was called
 	notes    noteLog
 	sleepers []*sleeper
 	spare    []*sleeper
@@ -165,6 +169,10 @@ func (l *Log[V, S]) Show() {
 // extend makes the segment that starts at the next index the tail. All that was
 // appended is shown by then.
 func (l *Log[V, S]) extend() {
+	if l.budget != nil { // a reader may be clearing
+		l.mu.Lock()
+		defer l.mu.Unlock()
+	}
 	i := l.end
 	t := *l.table.Load()
 	place := &t[i/SegmentSize%uint64(len(t))]
@@ -236,7 +244,9 @@ func (l *Log[V, S]) place(i uint64) (Place, bool) {
 
 // oldest is the index of the oldest message that the log still owes, given its
 // head.
-func (l *Log[V, S]) oldest(head uint64) uint64 { return head - min(head, l.capacity) }
+func (l *Log[V, S]) oldest(head uint64) uint64 {
+	return max(head-min(head, l.capacity), l.floor.Load())
+}
 
 // Capacity is how many messages the log owes.
 func (l *Log[V, S]) Capacity() int { return int(l.capacity) }

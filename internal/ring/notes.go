@@ -62,9 +62,9 @@ const minNotes = 256
 // between two messages become few, which bounds the log.
 type noteLog struct {
 	list    []Note
-	newest  mark        // behind the last note
-	dropped mark        // behind the last one that was dropped
-	last    [kinds]Note // the last ones that were dropped; Down and Up only
+	newest  mark         // behind the last note
+	dropped mark         // behind the last one that was dropped
+	last    *[kinds]Note // the last ones that were dropped; nil if none was
 }
 
 // add appends n and returns its seq. The log owes the messages from index oldest
@@ -100,6 +100,9 @@ func (nl *noteLog) add(n Note, oldest uint64) uint64 {
 // owes, and squeezes the rest.
 func (nl *noteLog) compact(oldest uint64) {
 	k := sort.Search(len(nl.list), func(k int) bool { return nl.list[k].at >= oldest })
+	if k > 0 && nl.last == nil {
+		nl.last = new([kinds]Note)
+	}
 	for _, n := range nl.list[:k] {
 		nl.dropped = n.mark()
 		nl.last[n.Kind] = n
@@ -172,7 +175,10 @@ func (nl *noteLog) hole(seq, i uint64) *Note {
 // last Up, and the last Down before it or, if there is none behind it, alone. What
 // was dropped is before upTo.
 func (nl *noteLog) states(seq, upTo uint64) []Note {
-	last := nl.last
+	var last [kinds]Note
+	if nl.last != nil {
+		last = *nl.last
+	}
 	for _, n := range nl.list {
 		if n.seq <= upTo {
 			last[n.Kind] = n

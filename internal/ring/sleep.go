@@ -24,6 +24,7 @@ func (w *sleeper) ring() {
 // Sleep waits until there may be something to read for who looked with v, or
 // ctx, which may be nil, ends. It reports false then.
 func (c *Cursor[V, S]) Sleep(v *View[V, S], ctx context.Context) bool {
+	c.log.Trim()
 	asleep := &c.asleep
 	if ctx != nil {
 		asleep = &c.awaiting
