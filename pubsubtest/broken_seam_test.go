@@ -446,7 +446,7 @@ var seamBreakages = []breakage{{
 		})
 	},
 	meant: "Flush/done",
-	also:  []string{"Ends/drain-held"},
+	also:  []string{"Ends/drain-held", "Ends/dropped-held"},
 }, {
 	name: "calls done of Flush twice",
 	wreck: func(b *broken) {
@@ -534,6 +534,7 @@ var seamBreakages = []breakage{{
 		})
 	},
 	meant: "Flush/between",
+	also:  []string{"Ends/dropped-held"},
 }, {
 	name: "hides what it holds",
 	wreck: func(b *broken) {
