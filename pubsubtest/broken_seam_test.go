@@ -540,6 +540,7 @@ var seamBreakages = []breakage{{
 		b.streams(func(_ string, _ pubsub.Start, r *replaced) { r.held = func() uint64 { return 0 } })
 	},
 	meant: "Held/count",
+	also:  []string{"Ends/dropped-held"},
 }, {
 	name: "goes on counting what it has delivered as held",
 	wreck: func(b *broken) {
@@ -549,6 +550,7 @@ var seamBreakages = []breakage{{
 		})
 	},
 	meant: "Held/count",
+	also:  []string{"Ends/dropped-held"},
 }, {
 	name: "publishes what it tells to be refused",
 	wreck: func(b *broken) {

@@ -64,9 +64,13 @@ func (s carefulStream) Receive(deliver func(context.Context, pubsub.Frame) error
 			ctx = s.ctx
 		}
 		select {
-		case inside <- struct{}{}:
-		case <-ctx.Done():
-			return ctx.Err()
+		case inside <- struct{}{}: // whatever became of ctx
+		default:
+			select {
+			case inside <- struct{}{}:
+			case <-ctx.Done():
+				return ctx.Err()
+			}
 		}
 		defer func() { <-inside }()
 		return deliver(ctx, f)

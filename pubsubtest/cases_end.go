@@ -95,6 +95,17 @@ func endCases() []testCase {
 				e.Errorf("after Drain of a subscription that resumed: %s", breach)
 			}
 		},
+	}, {
+		name:   "Ends/dropped-held",
+		clause: "What the backend still holds for the stream when a subscription ends counts as dropped.",
+		needs:  []capability{flusher, holder, numbered, history},
+		run: func(e *env) {
+			r, n := e.resuming()
+			over, cancel := context.WithCancel(context.Background())
+			cancel()
+			_ = e.promptly("Drain", func() error { return r.sub.Drain(over) })
+			e.accounted("Drain that ran out of time", r.sub.Stats(), n)
+		},
 	}}
 }
 
