@@ -306,7 +306,9 @@ func lawOfEnds(t *testing.T, seed uint64) {
 		require.Equal(t, e.delivered.Load(), st.Delivered, "delivered: %s", what)
 		require.Equal(t, e.lost.Load(), st.Lost.Total(), "lost: %s", what)
 		if errors.Is(e.Err(), pubsub.ErrOverflow) { // it ended by itself, while more was published perhaps
-			require.LessOrEqual(t, st.Delivered+st.Lost.Total()+st.Dropped, e.atEnd-e.after, what)
+			// One message may be on its way from the backend just then, and be
+			// counted with what either has.
+			require.LessOrEqual(t, st.Delivered+st.Lost.Total()+st.Dropped, e.atEnd-e.after+1, what)
 			continue
 		}
 		require.Equal(t, e.atEnd-e.after, st.Delivered+st.Lost.Total()+st.Dropped, "%d delivered, %d lost, %d dropped: %s", st.Delivered, st.Lost.Total(), st.Dropped, what)

@@ -180,7 +180,7 @@ func (b *bus[T]) open(key streamKey, cfg subscribeConfig) *stream[T] {
 		st.crowd = make(chan struct{}, 1)
 	}
 	if begin := st.from.After; !begin.IsZero() {
-		st.log.Fill(ring.Place(begin)) // now, for those who come before it is open
+		st.log.Fill(ring.Place(begin), true) // now, for those who come before it is open
 	}
 	if b.cfg.bufferBytes > 0 {
 		st.log.Bound(b.cfg.bufferBytes)
@@ -264,7 +264,7 @@ func (st *stream[T]) connected(upstream Stream, attempt int, down time.Duration)
 	st.start = upstream.Start()
 	st.upstream.Store(&upstream)
 	if st.from.After.IsZero() {
-		st.log.Fill(ring.Place(st.start))
+		st.log.Fill(ring.Place(st.start), false)
 	}
 	st.log.Open()
 	if f, ok := upstream.(Flusher); ok && st.from != (Start{}) {

@@ -185,11 +185,11 @@ func (s *Subscription[T]) Next(ctx context.Context) (e Event[T], err error) {
 //
 // When Drain returns nil, loops of Messages and All have come back for more: they
 // are done with the last message. So has Next, unless everything had been handed
-// out before Drain was called, or nobody has called Next for five seconds. C and
+// out before Drain was called, or nobody has called Next for ten seconds. C and
 // Events may still hold what fits into their channels, which stay readable.
 //
 // Drain must not be called from the loop that reads, which would wait for itself.
-// If ctx has no deadline and nothing is read for five seconds, Drain returns an
+// If ctx has no deadline and nothing is read for some seconds, Drain returns an
 // error that says so, and the subscription goes on draining. When ctx ends first,
 // the subscription is closed and what was left is dropped. The error then wraps
 // ctx's error and a *[DroppedError], which tells how many messages. So does the

@@ -29,7 +29,7 @@ func (l *Log[V, S]) JoinBehind(c *Cursor[V, S], p Place) bool {
 	i, _, held := l.locate(p)
 	if !held && !l.begin.IsZero() && !p.less(l.begin) && p.Page == l.begin.Page {
 		switch newest, ok := l.newest(head); {
-		case p == l.begin && l.oldest(head) == 0:
+		case p == l.begin && l.oldest(head) == 0 && (l.asked || l.follows()):
 			i, held = 0, true
 		case l.filling && (ok && newest.Page == p.Page && newest.less(p) || head == 0 && l.notes.newest.seq == 0):
 			c.skip, c.skip0, c.early = p, p, !l.opened
@@ -46,13 +46,21 @@ func (l *Log[V, S]) JoinBehind(c *Cursor[V, S], p Place) bool {
 	return true
 }
 
+// follows reports whether the first message stands right behind begin. Where the
+// writer only guessed at begin, nothing else shows that none is missing between.
+func (l *Log[V, S]) follows() bool {
+	first, ok := l.place(0)
+	return ok && first == l.begin.Behind()
+}
+
 // Fill says that the log is going to be filled with what there was before, behind
-// begin. From Open on it is being filled, and when Filled is called it has what
-// there was at Open.
-func (l *Log[V, S]) Fill(begin Place) {
+// begin. If asked is set, begin was asked for, so what is missing behind it will be
+// noted. From Open on the log is being filled, and when Filled is called it has
+// what there was at Open.
+func (l *Log[V, S]) Fill(begin Place, asked bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.begin, l.filling = begin, true
+	l.begin, l.asked, l.filling = begin, asked, true
 }
 
 // Open: see Fill.

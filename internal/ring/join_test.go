@@ -73,7 +73,7 @@ func TestJoinBehind(t *testing.T) {
 func TestJoinBehindWhereTheLogBegins(t *testing.T) {
 	l := new(testLog)
 	l.Init(100, false)
-	l.Fill(Place{1, 50})
+	l.Fill(Place{1, 50}, true)
 	l.Open()
 	l.Filled()
 	write(l, 50, 60)
@@ -82,6 +82,22 @@ func TestJoinBehindWhereTheLogBegins(t *testing.T) {
 	require.Equal(t, seq(50, 60), all(t, c))
 	write(l, 60, 200)
 	require.False(t, l.JoinBehind(NewCursor[int, string](false), Place{1, 50}), "overwritten")
+
+	// Where the place was not asked for, the first message has to show that
+	// none is missing behind it.
+	l = new(testLog)
+	l.Init(100, false)
+	l.Fill(Place{1, 50}, false)
+	l.Filled()
+	require.False(t, l.JoinBehind(NewCursor[int, string](false), Place{1, 50}), "nothing has come yet")
+	write(l, 51, 60)
+	require.False(t, l.JoinBehind(NewCursor[int, string](false), Place{1, 50}), "1/51 is missing, and nobody said so")
+	l = new(testLog)
+	l.Init(100, false)
+	l.Fill(Place{1, 50}, false)
+	l.Filled()
+	write(l, 50, 60)
+	require.True(t, l.JoinBehind(NewCursor[int, string](false), Place{1, 50}))
 }
 
 // Many who come back to a log that is being filled share it, from the place on
@@ -90,7 +106,7 @@ func TestJoinAheadOfWhatIsBeingFilled(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := new(testLog)
 		l.Init(1000, false)
-		l.Fill(Place{1, 100})
+		l.Fill(Place{1, 100}, true)
 		early, late, beyond := NewCursor[int, string](false), NewCursor[int, string](false), NewCursor[int, string](false)
 		require.True(t, l.JoinBehind(early, Place{1, 150}))
 		require.False(t, l.JoinBehind(NewCursor[int, string](false), Place{1, 99}), "the log begins behind it")

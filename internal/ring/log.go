@@ -106,6 +106,7 @@ type Log[V, S any] struct {
 
 	mu       sync.Mutex // guards what follows; nothing foreign is called under it
 	begin    Place      // of the message before index 0, where known
+	asked    bool       // begin is exact, or notes say what is missing behind it
 	filling  bool       // between Fill and Filled
 	opened   bool       // Open was called
 	notes    noteLog
