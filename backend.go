@@ -135,7 +135,8 @@ type BatchPublisher interface {
 }
 
 // ValueCarrier is a [Backend] that hands a [Payload] on as it is, inside the
-// process, so that it can carry Go values ([GoValue]).
+// process, so that it can carry Go values ([GoValue]). It must not put other Data
+// into such a payload: that is where part of the value is.
 type ValueCarrier interface {
 	CarriesValues() bool
 }
