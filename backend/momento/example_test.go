@@ -44,7 +44,7 @@ func vend(ctx context.Context, ours auth.CredentialProvider, cache, id string) (
 // A server that knows its users vends each a token of its own. This one needs
 // the service, so it is compiled and not run.
 func Example_vendToken() {
-	ours, err := auth.NewEnvMomentoTokenProvider("MOMENTO_API_KEY")
+	ours, err := auth.FromEnvironmentVariablesV2()
 	if err != nil {
 		log.Fatal(err)
 	}
