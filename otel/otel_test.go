@@ -95,7 +95,7 @@ func render(attributes []attribute.KeyValue) string {
 	var list []string
 	for _, a := range attributes {
 		if a.Key != "messaging.system" {
-			list = append(list, fmt.Sprintf("%s=%s", strings.TrimPrefix(string(a.Key), "messaging."), a.Value.Emit()))
+			list = append(list, fmt.Sprintf("%s=%s", strings.TrimPrefix(string(a.Key), "messaging."), a.Value.String()))
 		}
 	}
 	slices.Sort(list)
