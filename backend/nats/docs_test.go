@@ -14,6 +14,9 @@ import (
 // they are compiled.
 func TestDocs(t *testing.T) {
 	page, err := os.ReadFile("../../docs/nats.md")
+	if _, alone := os.Stat("../../doc.go"); os.IsNotExist(alone) {
+		t.Skip("docs/nats.md is not part of this module: run this test in the repository")
+	}
 	require.NoError(t, err)
 	source, err := os.ReadFile("example_test.go")
 	require.NoError(t, err)
