@@ -42,7 +42,7 @@ type stream[T any] struct {
 
 	stats  streamStats
 	losses lossLog
-	stuck  stuck // the writer's
+	looked time.Time // for readers that stay away; the writer's
 
 	// Guarded by bus.mu.
 	openErr     error     // the last attempt to open it failed; nil once one succeeded

@@ -11,20 +11,15 @@ import (
 // before a line in the log says so.
 const stuckAfter = 10 * time.Second
 
-// stuck is what a stream remembers of looking for readers that stay away.
-type stuck struct {
-	looked time.Time
-}
-
 // watch looks now and then for readers that stay away. It is called once per
 // segment of messages, so it costs next to nothing.
 func (st *stream[T]) watch() {
 	now := time.Now()
-	if now.Sub(st.stuck.looked) < stuckAfter {
+	if now.Sub(st.looked) < stuckAfter {
 		return
 	}
-	first := st.stuck.looked.IsZero()
-	st.stuck.looked = now
+	first := st.looked.IsZero()
+	st.looked = now
 	for _, c := range st.log.Stalled() {
 		s := c.Owner.(*Subscription[T])
 		if first {
