@@ -500,7 +500,7 @@ func (st *stream[T]) held() uint64 {
 // then they can be counted when nothing moves any more.
 func (b *bus[T]) heldBack(s *Subscription[T]) uint64 {
 	st := s.stream
-	if !st.block && st.held() == 0 || s.cursor.Limited() { // so they came too late
+	if st.upstream.Load() == nil || !st.block && st.held() == 0 || s.cursor.Limited() { // never open, or they came too late
 		return 0
 	}
 	b.mu.Lock()
