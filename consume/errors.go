@@ -72,7 +72,7 @@ func (e *PanicError) Unwrap() error {
 }
 
 var (
-	errExited  = errors.New("consume: the handler ended the goroutine it was called on")
+	errExited  = errors.New("consume: a handler, OnLoss or OrderBy ended the goroutine it was called on")
 	errStopped = errors.New("not tried again: Each is to end")
 	errEnded   = errors.New("not tried again: the subscription has ended, and the next try would come after the grace")
 )

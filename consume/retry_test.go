@@ -124,6 +124,9 @@ func TestWhenThereIsNoNextTry(t *testing.T) {
 					require.Greater(t, tries, 10, "15 minutes' worth of them")
 				}
 				require.Len(t, u.Unhandled, 1)
+				if name == "Permanent" {
+					require.Same(t, errHandler, u.Unhandled[0].Err, "without its wrapper")
+				}
 
 				// The same with GiveUp.
 				var got error
