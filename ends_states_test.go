@@ -470,3 +470,42 @@ func TestForeignCodeThatDoesNotReturn(t *testing.T) {
 		})
 	}
 }
+
+// slowErr is a ctx that takes its time to say why it ended.
+type slowErr struct {
+	context.Context
+	ended chan struct{}
+	told  chan struct{}
+}
+
+func (c slowErr) Done() <-chan struct{} { return c.ended }
+
+func (c slowErr) Err() error {
+	select {
+	case <-c.ended:
+		<-c.told
+		return context.Canceled
+	default:
+		return nil
+	}
+}
+
+// Close counts the message of a publisher that has given up, but has not said so.
+func TestCloseWaitsForWhoFoundNoRoom(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		bus := pubsub.New(memory.New(), ints{}, pubsub.WithBuffer(2))
+		defer bus.Close()
+		s := subscribe(t, bus, "t", pubsub.Overflow(pubsub.Block))
+		publish(t, bus, "t", 1, 2)
+		ctx := slowErr{t.Context(), make(chan struct{}), make(chan struct{})}
+		go bus.Publish(ctx, "t", 3)
+		synctest.Wait()
+		close(ctx.ended)
+		synctest.Wait()
+		tell := sync.OnceFunc(func() { close(ctx.told) })
+		defer tell()
+		time.AfterFunc(time.Minute, tell)
+		require.NoError(t, s.Close())
+		require.EqualValues(t, 3, s.Stats().Dropped)
+	})
+}
