@@ -68,3 +68,45 @@ func TestPlacesInARun(t *testing.T) {
 		})
 	}
 }
+
+// latecomer is a Backend that delivers although its stream has ended.
+type latecomer struct {
+	script
+	deliver func(context.Context, pubsub.Frame) error
+	run     func(context.Context, pubsub.Position, []pubsub.Payload) (int, error)
+}
+
+type latecomerStream struct {
+	pubsub.Stream
+	*latecomer
+}
+
+func (l *latecomer) Subscribe(ctx context.Context, topic string, from pubsub.Start) (pubsub.Stream, error) {
+	s, err := l.script.Subscribe(ctx, topic, from)
+	return latecomerStream{s, l}, err
+}
+
+func (s latecomerStream) ReceiveRuns(deliver func(context.Context, pubsub.Frame) error, run func(context.Context, pubsub.Position, []pubsub.Payload) (int, error)) error {
+	s.deliver, s.run = deliver, run
+	return s.Receive(deliver)
+}
+
+// Nothing comes behind the end of a stream.
+func TestDeliveriesBehindTheEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		backend := &latecomer{}
+		bus := pubsub.New(backend, ints{})
+		defer bus.Close()
+		s := subscribe(t, bus, "t")
+		backend.stream(0).play(msg(1))
+		backend.stream(0).end <- pubsub.ErrNotFound
+		synctest.Wait()
+		require.NoError(t, backend.deliver(t.Context(), msg(2)))
+		n, err := backend.run(t.Context(), pubsub.Position{Page: 1, Sequence: 3}, []pubsub.Payload{text("3").Payload, text("4").Payload})
+		require.NoError(t, err)
+		require.Equal(t, 2, n, "they are dealt with")
+		require.Equal(t, []string{"1"}, next(t, s, 1))
+		_, err = s.Next(t.Context())
+		require.ErrorIs(t, err, pubsub.ErrNotFound)
+	})
+}
