@@ -264,6 +264,9 @@ func TestPanicsOfOptions(t *testing.T) {
 				require.Equal(t, "told to", p.Value)
 				var u *unhandledError
 				require.Equal(t, name != "OnLoss", errors.As(err, &u))
+				if u != nil {
+					require.ErrorAs(t, u.Err, &p)
+				}
 			})
 		})
 	}

@@ -90,10 +90,6 @@ func guard(f func() error) (err error) {
 	return err
 }
 
-// panicked makes an error of what recover returned: nil stands for Goexit.
-func panicked(value any) error {
-	if value == nil {
-		return errExited
-	}
-	return &PanicError{Value: value, Stack: debug.Stack()}
-}
+// panicked makes an error of what recover returned. After Goexit that is nil, and
+// nobody sees the error.
+func panicked(value any) error { return &PanicError{Value: value, Stack: debug.Stack()} }

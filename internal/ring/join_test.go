@@ -343,3 +343,22 @@ func TestOverflowWhileTheWriterGoesOn(t *testing.T) {
 	}
 	require.EqualValues(t, 29, known)
 }
+
+// A writer that waits for room hears of it from who goes past what it has seen.
+func TestPassingWhatWasSeenMakesRoom(t *testing.T) {
+	l := new(testLog)
+	l.Init(10, true)
+	l.Fill(Place{1, 100}, true)
+	c := NewCursor[int, string](false)
+	require.True(t, l.JoinBehind(c, Place{1, 105}))
+	write(l, 100, 110)
+	require.True(t, l.Crowded())
+	require.Same(t, c, l.Laggard(1))
+	require.True(t, l.Want(c))
+	require.Empty(t, l.Freed())
+	var v testView
+	_, end := c.Look(&v)
+	require.Equal(t, NotEnded, end)
+	require.Len(t, l.Freed(), 1)
+	require.Nil(t, l.Laggard(1))
+}
