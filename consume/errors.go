@@ -36,7 +36,7 @@ func (e *UnhandledError[T]) Error() string {
 	place := ""
 	if len(e.Unhandled) > 0 {
 		m := e.Unhandled[0].Message
-		place = fmt.Sprintf(" (topic %q", m.Topic)
+		place = fmt.Sprintf(" (topic %.100q", m.Topic)
 		if !m.Position.IsZero() {
 			place += ", from " + m.Position.String()
 		}
