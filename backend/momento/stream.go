@@ -43,6 +43,7 @@ type stream struct {
 	oldest  bool // begin with the oldest there is
 	seq     sequencer
 	session *session
+	unread  bool      // the session brought an item without a value, and none since
 	early   []frame   // read by Subscribe, and still to be dealt with
 	due     time.Time // when what seq holds is reported, zero if it holds nothing
 	suspect *pubsub.Position
@@ -99,6 +100,7 @@ func (s *stream) release() {
 
 // open opens a session at a position.
 func (s *stream) open(at pubsub.Position) (err error) {
+	s.unread = false
 	for range maxTries {
 		var again bool
 		if s.session, again, err = s.b.dial(s.ctx, s.topic, at); !again {
@@ -110,8 +112,8 @@ func (s *stream) open(at pubsub.Position) (err error) {
 
 // resumeAt returns where to open the next session.
 func (s *stream) resumeAt() pubsub.Position {
-	if s.oldest && !s.seq.numbered {
-		return oldest
+	if s.oldest && !s.seq.numbered && !s.seq.adrift {
+		return pubsub.Position{Sequence: oldest.Sequence + s.seq.skip}
 	}
 	return s.seq.resumeAt()
 }
@@ -155,8 +157,7 @@ func (s *stream) read() error {
 	for {
 		ev, err := s.next()
 		if err == errNoValue {
-			s.seq.unreadable(err)
-			s.hold()
+			s.unreadable()
 			continue
 		}
 		if err != nil {
@@ -182,13 +183,24 @@ func (s *stream) read() error {
 	}
 }
 
+// unreadable takes note of an item that could not be read.
+func (s *stream) unreadable() {
+	s.unread = true
+	s.seq.unreadable(errNoValue)
+	s.hold()
+}
+
 // spoiled takes note of an error that broke the session, if it was about a
 // message: asking for that again would fail again. What gRPC cannot decode may
-// have been spoiled on the way, so it is asked for once more.
+// have been spoiled on the way, so it is asked for once more. So is an item
+// without a value, behind which the session broke.
 func (s *stream) spoiled(err error) {
+	if s.unread {
+		err = errNoValue
+	}
 	switch {
 	case oversize(err):
-	case !undecodable(err):
+	case !undecodable(err) && err != errNoValue:
 		return
 	case s.suspect == nil || *s.suspect != s.seq.at:
 		at := s.seq.at
@@ -275,10 +287,10 @@ func (s *stream) item(it sdk.TopicItem) {
 	case sdk.Bytes:
 		f.Payload = pubsub.Payload{Format: pubsub.Binary, Data: v}
 	default:
-		s.seq.unreadable(errNoValue)
-		s.hold()
+		s.unreadable()
 		return
 	}
+	s.unread = false
 	p := positionOf(it)
 	hole, deliver := s.seq.item(p)
 	s.report(hole)
@@ -368,10 +380,13 @@ func (s *stream) reconnect(err error, up time.Duration) error {
 		outages.failed(err)
 		if oversize(err) {
 			s.seq.broken(err)
+			s.hold()
 		} else if s.final(err) {
 			return err
 		}
-		s.report(s.seq.quiet())
+		if !s.seq.uncertain() {
+			s.report(s.seq.quiet())
+		}
 	}
 }
 
