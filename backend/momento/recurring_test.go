@@ -160,3 +160,65 @@ func TestUnknownOutageIsToldOnce(t *testing.T) {
 		})
 	}
 }
+
+// What breaks the stream in which the last n were asked for takes none of those
+// behind it along. It is missed if it was one of them, or may have been.
+func TestLastBeginsWithWhatBreaksTheStream(t *testing.T) {
+	for name, bad := range map[string]any{"not to be decoded": errUndecodable, "too large": errTooLong, "without a value": errNoValue} {
+		for _, test := range []struct {
+			last    uint64
+			spoiled []uint64
+			want    []uint64
+			told    bool
+		}{
+			{3, []uint64{1}, []uint64{2, 3, 4}, false},
+			{3, []uint64{2}, []uint64{3, 4}, true},
+			{3, []uint64{1, 2}, []uint64{3, 4}, true},
+			{2, []uint64{2}, []uint64{3, 4}, false},
+			{9, []uint64{1}, []uint64{2, 3, 4}, true},
+		} {
+			for _, inclusive := range []bool{false, true} {
+				t.Run(fmt.Sprintf("%s, %v of 4, the last %d, inclusive %v", name, test.spoiled, test.last, inclusive), func(t *testing.T) {
+					synctest.Test(t, func(t *testing.T) {
+						topic := &topicOf7{last: 4, inclusive: inclusive, spoiled: map[uint64]any{}}
+						for _, n := range test.spoiled {
+							topic.spoiled[n] = bad
+						}
+						s := newService(t)
+						s.onTry = topic.answer
+						stream, err := s.newBackend(WithStallTimeout(0)).Subscribe(t.Context(), "topic", pubsub.Start{Last: test.last})
+						require.NoError(t, err)
+						r := run(stream)
+						time.Sleep(20 * time.Minute)
+						h := r.hear()
+						require.Equal(t, test.want, h.messages)
+						require.LessOrEqual(t, len(h.holes), 2)
+						require.LessOrEqual(t, h.lost(), uint64(len(test.spoiled)))
+						if test.told {
+							require.NotEmpty(t, h.holes)
+						}
+					})
+				})
+			}
+		}
+	}
+	synctest.Test(t, func(t *testing.T) { // the network, before anything was told
+		topic := &topicOf7{last: 4}
+		topic.fault = func(uint64) ([]any, error) {
+			if topic.requests == 2 {
+				return []any{errReset}, nil
+			}
+			return nil, nil
+		}
+		s := newService(t)
+		s.onTry = topic.answer
+		stream, err := s.newBackend(WithStallTimeout(0)).Subscribe(t.Context(), "topic", pubsub.Start{Last: 2})
+		require.NoError(t, err)
+		require.Equal(t, at(7, 1), stream.Start())
+		r := run(stream)
+		time.Sleep(time.Minute)
+		h := r.hear()
+		require.Equal(t, []uint64{2, 3, 4}, h.messages, "one too many, since the service did not tell")
+		require.Empty(t, h.holes)
+	})
+}
