@@ -22,6 +22,15 @@
 // told without a count. A stream that breaks on such a message again and again
 // goes on behind it.
 //
+// So does one that fails again and again, in any way, where it asks for one
+// message. An outage looks like that, too, and is no reason to skip a message. So
+// after five failures and half a minute the stream looks, with a Subscribe that
+// asks for no place, whether the service brings other messages. If it does, and
+// fails on that one again, twice in a row, then the stream goes on behind it; or
+// with what comes next, if the service tells of nothing behind it, or says
+// that there is no such place. An error about the place itself, such as an invalid
+// argument, has the stream look at once.
+//
 // # Where a stream begins
 //
 // The service tells a new stream the number that the topic stands at, at once,

@@ -43,9 +43,12 @@ type stream struct {
 	oldest  bool // begin with the oldest there is
 	seq     sequencer
 	session *session
-	unread  bool      // the session brought an item without a value, and none since
-	early   []frame   // read by Subscribe, and still to be dealt with
-	due     time.Time // when what seq holds is reported, zero if it holds nothing
+	asked   pubsub.Position // where the session was to begin
+	unread  bool            // the session brought an item without a value, and none since
+	doubt   doubt
+	lived   time.Duration // how long the last session did
+	early   []frame       // read by Subscribe, and still to be dealt with
+	due     time.Time     // when what seq holds is reported, zero if it holds nothing
 	suspect *pubsub.Position
 	deliver func(context.Context, pubsub.Frame) error
 	resumed bool      // the session has not caught up yet
@@ -100,7 +103,7 @@ func (s *stream) release() {
 
 // open opens a session at a position.
 func (s *stream) open(at pubsub.Position) (err error) {
-	s.unread = false
+	s.asked, s.unread = at, false
 	for range maxTries {
 		var again bool
 		if s.session, again, err = s.b.dial(s.ctx, s.topic, at); !again {
@@ -336,10 +339,18 @@ func (s *stream) reconnect(err error, up time.Duration) error {
 	if up >= healthyAfter {
 		s.backOff.Reset()
 		s.refusals, s.failures, s.refused = 0, 0, time.Time{}
+		s.seq.settled()
 	} else {
 		s.failures++
 	}
-	if s.final(err) {
+	blamed := false
+	if at := s.resumeAt(); at == s.asked {
+		s.lived = up
+		blamed = s.pass(at, failure{err: err, silent: up >= healthyAfter || err == errStalled, hint: aboutPlace(err)})
+	} else {
+		s.doubt = doubt{}
+	}
+	if !blamed && s.final(err) {
 		return err
 	}
 	s.caughtUp()
@@ -356,11 +367,11 @@ func (s *stream) reconnect(err error, up time.Duration) error {
 			slowed = true
 			s.backOff.Reset() // how long the outage was tells nothing of the limit
 		}
-		ok, at := false, s.resumeAt()
+		ok, asked, at := false, false, s.resumeAt()
 		s.meanwhile(func() {
 			ok = sleep(s.ctx, pause, nil) && recovery.wait(s.ctx, s.backOff, s.failures, limited)
 			if ok {
-				err = s.open(at)
+				asked, err = s.attempt(at)
 			}
 		})
 		if !ok {
@@ -378,10 +389,12 @@ func (s *stream) reconnect(err error, up time.Duration) error {
 			return nil
 		}
 		outages.failed(err)
-		if oversize(err) {
+		switch {
+		case asked && oversize(err):
 			s.seq.broken(err)
 			s.hold()
-		} else if s.final(err) {
+		case asked && s.pass(at, failure{err: err, hint: aboutPlace(err) || undecodable(err)}):
+		case s.final(err):
 			return err
 		}
 		if !s.seq.uncertain() {
