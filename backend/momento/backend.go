@@ -58,7 +58,8 @@
 // # What others write
 //
 // Texts from outside are kept and shown up to 512 bytes, without control
-// characters, and without the credentials that the Backend uses. That holds for
+// characters, and without the credentials that the Backend uses: whole, in pieces
+// of 16 bytes or more, URL-encoded, or with other characters between. That holds for
 // the errors of the service and of what stands between, also where errors.As
 // finds an SDK error in them, and for what the SDK logs, which is logged at Debug.
 //
