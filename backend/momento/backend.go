@@ -49,11 +49,12 @@
 //
 // # How a stream ends
 //
-// A stream ends by itself only with an error that will not pass, by the word of
-// the service itself: refused credentials, no permission, no such cache, an
-// invalid argument ([WithRefusalPatience] has it wait for that to pass), or the
-// Backend's end. What gRPC says, or what stands between, such as a proxy with an
-// error page, counts as pubsub.ErrUnavailable, and the stream goes on trying.
+// A stream ends by itself only with an error that does not pass: refused
+// credentials, no permission, no such cache, an invalid argument, if it lasts as
+// long as [WithRefusalPatience] says, by default [DefaultRefusalPatience]; or the
+// Backend's end. What gRPC says, or what is known to stand between, such as a proxy
+// with an error page, counts as pubsub.ErrUnavailable, and the stream goes on
+// trying for ever.
 //
 // # What others write
 //
