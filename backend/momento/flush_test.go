@@ -118,7 +118,7 @@ func TestFlushOfAStreamThatEnds(t *testing.T) {
 			s := newService(t)
 			s.onTry = script([]any{text(7, 1, "a"), caughtUpAfter / 2, end})
 			ctx, cancel := context.WithCancel(t.Context())
-			stream, err := s.newBackend().Subscribe(ctx, "topic", pubsub.Start{After: at(7, 0)})
+			stream, err := s.newBackend(WithRefusalPatience(0)).Subscribe(ctx, "topic", pubsub.Start{After: at(7, 0)})
 			require.NoError(t, err)
 			var calls atomic.Int32
 			stream.(pubsub.Flusher).Flush(func() { calls.Add(1) })
