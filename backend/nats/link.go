@@ -214,7 +214,7 @@ func (l *link) report(nc *natsgo.Conn, err error, mayLog bool) {
 	var told []func(error)
 	l.mu.Lock()
 	if l.conn != nil && l.conn.nc == nc {
-		inbox := strings.Contains(err.Error(), "for Subscription to") && !l.watched(subject)
+		inbox := strings.Contains(err.Error(), "for Subscription to") && isInbox(nc, subject) && !l.watched(subject)
 		if inbox && l.line != nil {
 			l.line.mute = denied // answers to requests cannot come
 		}
@@ -245,6 +245,16 @@ func (l *link) watched(subject string) bool {
 
 func (w *watcher) matches(subject string) bool {
 	return w.subject != "" && w.subject == subject || w.token != "" && strings.Contains(subject, w.token)
+}
+
+// isInbox reports whether answers to requests come to subjects like this one. A
+// connection of the caller's has subscriptions of his too.
+func isInbox(nc *natsgo.Conn, subject string) bool {
+	prefix := nc.Opts.InboxPrefix
+	if prefix == "" {
+		prefix = strings.TrimSuffix(natsgo.InboxPrefix, ".")
+	}
+	return strings.HasPrefix(subject, prefix+".")
 }
 
 // quoted returns what stands between the first two quotation marks.
