@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -257,11 +258,18 @@ func isInbox(nc *natsgo.Conn, subject string) bool {
 	return strings.HasPrefix(subject, prefix+".")
 }
 
-// quoted returns what stands between the first two quotation marks.
+// quoted returns the first thing in text that is quoted, as the server quotes
+// subjects: by the rules of Go.
 func quoted(text string) string {
-	_, text, _ = strings.Cut(text, `"`)
-	text, _, _ = strings.Cut(text, `"`)
-	return text
+	literal, err := strconv.QuotedPrefix(text[max(0, strings.IndexByte(text, '"')):])
+	if err != nil {
+		return ""
+	}
+	subject, err := strconv.Unquote(literal)
+	if err != nil {
+		return ""
+	}
+	return subject
 }
 
 // watch has w told until stop is called.

@@ -69,3 +69,32 @@ func TestRefusalOfAnotherSubscription(t *testing.T) {
 		})
 	}
 }
+
+// TestRefusalOfQuotedSubjects: the server quotes subjects in what it refuses, so
+// that those with quotation marks come in another spelling.
+func TestRefusalOfQuotedSubjects(t *testing.T) {
+	topics := []string{`a"b`, `ab"`, `a\b`, `"`, `a\"b`}
+	var deny []string
+	for _, topic := range topics {
+		deny = append(deny, "pubsub."+topic)
+	}
+	s := permitted(t, server.Permissions{Publish: &server.SubjectPermission{Deny: deny}})
+	b, err := nats.New(s.URL(), append(quick(), nats.WithUserPassword("app", "secret"))...)
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, b.Close()) })
+	for _, topic := range topics {
+		t.Run(topic, func(t *testing.T) {
+			err := b.Publish(background(t), topic, pubsub.Payload{})
+			require.ErrorIs(t, err, pubsub.ErrPermissionDenied)
+			assert.Equal(t, pubsub.NotAccepted, pubsub.OutcomeOf(err))
+			n, err := b.Topic(b, topic).(pubsub.BatchPublisher).PublishBatch(background(t), make([]pubsub.Payload, 3))
+			require.ErrorIs(t, err, pubsub.ErrPermissionDenied)
+			assert.Zero(t, n)
+			assert.Equal(t, pubsub.NotAccepted, pubsub.OutcomeOf(err))
+		})
+	}
+	// A subscription reads through subjects that have the stream's name.
+	for _, topic := range topics {
+		record(t, b, topic, pubsub.Start{})
+	}
+}
