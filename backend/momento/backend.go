@@ -84,6 +84,7 @@ import (
 	"github.com/momentohq/client-sdk-go/auth"
 	sdk "github.com/momentohq/client-sdk-go/momento"
 	"github.com/topicbus/pubsub"
+	"github.com/topicbus/pubsub/internal/foreign"
 )
 
 // Backend is a [pubsub.Backend] whose topics are those of one Momento cache.
@@ -96,7 +97,7 @@ type Backend struct {
 	clients   clients
 	recovery  *recovery
 	outages   outages
-	foreign   foreign
+	foreign   foreign.Filter
 }
 
 var _ pubsub.Backend = (*Backend)(nil)

@@ -13,6 +13,7 @@ import (
 	"github.com/momentohq/client-sdk-go/auth"
 	sdk "github.com/momentohq/client-sdk-go/momento"
 	"github.com/topicbus/pubsub"
+	"github.com/topicbus/pubsub/internal/foreign"
 )
 
 const (
@@ -49,7 +50,7 @@ type clients struct {
 	check       func(auth.CredentialProvider) error // of what credentials returned
 	freshAfter  time.Duration                       // 0: a client is used however long it was idle
 	log         *slog.Logger
-	foreign     *foreign
+	foreign     *foreign.Filter
 
 	mu      sync.Mutex
 	asking  *asking // the call of credentials that is under way
@@ -231,9 +232,9 @@ func (c *clients) ask() (auth.CredentialProvider, error) {
 	case c.ctx.Err() != nil:
 		return nil, errClosed
 	case err != nil && permanent(err):
-		return nil, fmt.Errorf("momento: credentials: %w", c.foreign.wrap(err))
+		return nil, fmt.Errorf("momento: credentials: %w", c.foreign.Wrap(err))
 	case err != nil:
-		return nil, fmt.Errorf("momento: credentials: %w: %w", pubsub.ErrUnavailable, c.foreign.wrap(err))
+		return nil, fmt.Errorf("momento: credentials: %w: %w", pubsub.ErrUnavailable, c.foreign.Wrap(err))
 	}
 	if err := c.check(p); err != nil {
 		return nil, invalid("%v", err)

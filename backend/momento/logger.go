@@ -7,6 +7,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/topicbus/pubsub/internal/foreign"
 )
 
 // sdkLinesPerSecond is how many lines of one SDK client are logged in a second.
@@ -22,11 +24,11 @@ const sdkLinesPerSecond = 20
 // whole process.
 type sdkLogger struct {
 	l       *slog.Logger
-	foreign *foreign
+	foreign *foreign.Filter
 	lines   *lineLimit
 }
 
-func newSDKLogger(l *slog.Logger, f *foreign) sdkLogger {
+func newSDKLogger(l *slog.Logger, f *foreign.Filter) sdkLogger {
 	return sdkLogger{l.With("component", "momento-sdk"), f, &lineLimit{}}
 }
 
@@ -46,7 +48,7 @@ func (s sdkLogger) log(level slog.Level, message string, args []any) {
 	if !ok {
 		return
 	}
-	text := s.foreign.text(strings.TrimSpace(fmt.Sprintf(message, args...)))
+	text := s.foreign.Text(strings.TrimSpace(fmt.Sprintf(message, args...)))
 	if omitted > 0 {
 		s.l.Log(ctx, level, text, "lines_omitted", omitted)
 		return

@@ -19,6 +19,7 @@ import (
 	"github.com/momentohq/client-sdk-go/config/retry"
 	"github.com/stretchr/testify/require"
 	"github.com/topicbus/pubsub"
+	"github.com/topicbus/pubsub/internal/foreign"
 )
 
 func unsignedJWT(claims string) string {
@@ -193,7 +194,7 @@ func TestNoVerbShowsTheKey(t *testing.T) {
 func TestSDKLogger(t *testing.T) {
 	var out bytes.Buffer
 	h := slog.NewTextHandler(&out, &slog.HandlerOptions{Level: slog.LevelDebug})
-	var l logger.MomentoLogger = newSDKLogger(slog.New(h), &foreign{})
+	var l logger.MomentoLogger = newSDKLogger(slog.New(h), &foreign.Filter{})
 	l.Trace("trace %d", 1)
 	l.Debug("debug %d", 2)
 	l.Info("info %d", 3)
@@ -212,7 +213,7 @@ func TestSDKLogger(t *testing.T) {
 func TestSDKLinesAreLimited(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var out bytes.Buffer
-		l := newSDKLogger(slog.New(slog.NewTextHandler(&out, &slog.HandlerOptions{Level: slog.LevelDebug})), &foreign{})
+		l := newSDKLogger(slog.New(slog.NewTextHandler(&out, &slog.HandlerOptions{Level: slog.LevelDebug})), &foreign.Filter{})
 		for range 100_000 {
 			l.Warn("Unrecognized response detected.")
 		}

@@ -11,6 +11,7 @@ import (
 	"github.com/momentohq/client-sdk-go/config/logger"
 	sdk "github.com/momentohq/client-sdk-go/momento"
 	"github.com/momentohq/client-sdk-go/responses"
+	"github.com/topicbus/pubsub/internal/foreign"
 )
 
 const (
@@ -28,22 +29,22 @@ const (
 // which ends the process; the race detector always complains. So that goroutine
 // is ended first, from within the logger that it calls at each allotment.
 //
-// What the SDK says, and what comes through it, is foreign: see there.
+// What the SDK says, and what comes through it, is foreign: see package foreign.
 type sdkClient struct {
 	sdk.TopicClient
 	logger  *endingLogger
-	foreign *foreign
+	foreign *foreign.Filter
 }
 
-func newSDKClient(o *options, f *foreign, p auth.CredentialProvider) (*sdkClient, error) {
-	f.know(p.GetAuthToken())
+func newSDKClient(o *options, f *foreign.Filter, p auth.CredentialProvider) (*sdkClient, error) {
+	f.Know(p.GetAuthToken())
 	l := &endingLogger{MomentoLogger: newSDKLogger(o.logger, f), ended: make(chan struct{})}
 	if o.proxyResolves {
 		p = unresolved{p}
 	}
 	c, err := o.newClient(o.sdkConfiguration(l), p)
 	if err != nil {
-		return nil, f.error(err)
+		return nil, shown(f, err)
 	}
 	return &sdkClient{TopicClient: c, logger: l, foreign: f}, nil
 }
@@ -51,14 +52,14 @@ func newSDKClient(o *options, f *foreign, p auth.CredentialProvider) (*sdkClient
 // Publish implements [sdk.TopicClient].
 func (c *sdkClient) Publish(ctx context.Context, r *sdk.TopicPublishRequest) (responses.TopicPublishResponse, error) {
 	response, err := c.TopicClient.Publish(ctx, r)
-	return response, c.foreign.error(err)
+	return response, shown(c.foreign, err)
 }
 
 // Subscribe implements [sdk.TopicClient].
 func (c *sdkClient) Subscribe(ctx context.Context, r *sdk.TopicSubscribeRequest) (sdk.TopicSubscription, error) {
 	sub, err := c.TopicClient.Subscribe(ctx, r)
 	if err != nil {
-		return nil, c.foreign.error(err)
+		return nil, shown(c.foreign, err)
 	}
 	return &sdkSubscription{sub, c.foreign}, nil
 }
@@ -66,13 +67,13 @@ func (c *sdkClient) Subscribe(ctx context.Context, r *sdk.TopicSubscribeRequest)
 // sdkSubscription is a subscription of an sdkClient.
 type sdkSubscription struct {
 	sdk.TopicSubscription
-	foreign *foreign
+	foreign *foreign.Filter
 }
 
 // Event implements [sdk.TopicSubscription].
 func (s *sdkSubscription) Event(ctx context.Context) (sdk.TopicEvent, error) {
 	ev, err := s.TopicSubscription.Event(ctx)
-	return ev, s.foreign.error(err)
+	return ev, shown(s.foreign, err)
 }
 
 // Close closes the client. No Subscribe may be under way, and it must be

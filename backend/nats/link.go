@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -214,7 +215,7 @@ func (l *link) report(nc *natsgo.Conn, err error, mayLog bool) {
 	var told []func(error)
 	l.mu.Lock()
 	if l.conn != nil && l.conn.nc == nc {
-		inbox := strings.Contains(err.Error(), "for Subscription to") && !l.watched(subject)
+		inbox := strings.Contains(err.Error(), "for Subscription to") && isInbox(nc, subject) && !l.watched(subject)
 		if inbox && l.line != nil {
 			l.line.mute = denied // answers to requests cannot come
 		}
@@ -247,11 +248,28 @@ func (w *watcher) matches(subject string) bool {
 	return w.subject != "" && w.subject == subject || w.token != "" && strings.Contains(subject, w.token)
 }
 
-// quoted returns what stands between the first two quotation marks.
+// isInbox reports whether answers to requests come to subjects like this one. A
+// connection of the caller's has subscriptions of his too.
+func isInbox(nc *natsgo.Conn, subject string) bool {
+	prefix := nc.Opts.InboxPrefix
+	if prefix == "" {
+		prefix = strings.TrimSuffix(natsgo.InboxPrefix, ".")
+	}
+	return strings.HasPrefix(subject, prefix+".")
+}
+
+// quoted returns the first thing in text that is quoted, as the server quotes
+// subjects: by the rules of Go.
 func quoted(text string) string {
-	_, text, _ = strings.Cut(text, `"`)
-	text, _, _ = strings.Cut(text, `"`)
-	return text
+	literal, err := strconv.QuotedPrefix(text[max(0, strings.IndexByte(text, '"')):])
+	if err != nil {
+		return ""
+	}
+	subject, err := strconv.Unquote(literal)
+	if err != nil {
+		return ""
+	}
+	return subject
 }
 
 // watch has w told until stop is called.

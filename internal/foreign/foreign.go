@@ -1,14 +1,13 @@
-package momento
+// Package foreign is where text that others wrote enters a backend: it is cut to
+// a length, cleaned, and the secrets are taken out. Which parts of an error are
+// foreign, each backend knows for its own client library.
+package foreign
 
 import (
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
 	"sync"
-
-	sdk "github.com/momentohq/client-sdk-go/momento"
-	"google.golang.org/grpc/status"
 
 	"github.com/topicbus/pubsub/internal/clean"
 )
@@ -27,12 +26,13 @@ const (
 	redacted = "[redacted]"
 )
 
-// foreign is where text that others wrote enters this package: the errors of
-// the service and of what stands between, and the lines that the SDK logs.
-// They are cut to a length, cleaned of what can forge a line of a log or steer
-// a terminal, and the credentials are taken out: whole, in pieces of 16 bytes or
-// more, URL-encoded, and with anything between that cannot be part of them.
-type foreign struct {
+// Filter is what foreign text passes through: the errors of a service and of
+// what stands between, and the lines that a client library logs. It cuts them to
+// a length, cleans them of what can forge a line of a log or steer a terminal,
+// and takes the credentials out: whole, in pieces of 16 bytes or more,
+// URL-encoded, and with anything between that cannot be part of them. The zero
+// value is ready, and knows no secret.
+type Filter struct {
 	mu    sync.RWMutex
 	known known
 }
@@ -45,8 +45,8 @@ type known struct {
 	longest int
 }
 
-// know makes a secret known.
-func (f *foreign) know(secret string) {
+// Know makes a secret known.
+func (f *Filter) Know(secret string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	secret = strip(secret).text
@@ -69,9 +69,9 @@ func (f *foreign) know(secret string) {
 	f.known = k // those who search hold on to the one before
 }
 
-// text returns s as it may be kept and shown. A text that needs no change is
+// Text returns s as it may be kept and shown. A text that needs no change is
 // returned as it is.
-func (f *foreign) text(s string) string {
+func (f *Filter) Text(s string) string {
 	f.mu.RLock()
 	k := f.known
 	f.mu.RUnlock()
@@ -183,53 +183,19 @@ func unhex(c byte) int {
 	return strings.IndexByte("0123456789abcdef", c)
 }
 
-// error returns err as it may be kept and shown: itself where nothing has to be
-// changed. The SDK's code and the gRPC status stay visible to errors.As.
-func (f *foreign) error(err error) error {
-	err, _ = f.change(err)
-	return err
-}
-
-// change is error. It tells whether anything had to be changed.
-func (f *foreign) change(err error) (_ error, changed bool) {
-	if err == nil {
-		return nil, false
-	}
-	var me sdk.MomentoError
-	if errors.As(err, &me) {
-		message := f.text(me.Message())
-		original, changed := f.change(me.OriginalErr())
-		if !changed && message == me.Message() {
-			return err, false
-		}
-		return sdk.NewMomentoError(me.Code(), message, original), true
-	}
-	if st, ok := status.FromError(err); ok {
-		message := f.text(st.Message())
-		if message == st.Message() && len(st.Proto().GetDetails()) == 0 {
-			return err, false
-		}
-		return status.Error(st.Code(), message), true
-	}
-	if message := f.text(err.Error()); message != err.Error() {
-		return errors.New(message), true
-	}
-	return err, false
-}
-
-// wrap returns err, which stays as it is, with a text that may be shown.
-func (f *foreign) wrap(err error) error {
-	text := f.text(err.Error())
+// Wrap returns err, which stays as it is, with a text that may be shown.
+func (f *Filter) Wrap(err error) error {
+	text := f.Text(err.Error())
 	if text == err.Error() {
 		return err
 	}
-	return &foreignError{text, err}
+	return &wrapped{text, err}
 }
 
-type foreignError struct {
+type wrapped struct {
 	text  string
 	cause error
 }
 
-func (e *foreignError) Error() string { return e.text }
-func (e *foreignError) Unwrap() error { return e.cause }
+func (e *wrapped) Error() string { return e.text }
+func (e *wrapped) Unwrap() error { return e.cause }
