@@ -1,6 +1,7 @@
 package pubsub_test
 
 import (
+	"errors"
 	"slices"
 	"testing"
 	"testing/synctest"
@@ -87,5 +88,37 @@ func TestDroppedBehindTheEnd(t *testing.T) {
 		require.EqualValues(t, 1, s.Stats().Dropped)
 		require.EqualValues(t, 1, bus.Stats().Topics[0].Dropped)
 		require.EqualValues(t, 1, bus.Stats().Dropped)
+	})
+}
+
+// unreadable is boxed, and cannot decode anything; it says so when the gate is open.
+type unreadable struct {
+	boxed
+	gate chan struct{}
+}
+
+func (u unreadable) Decode(pubsub.Payload) (*int, error) {
+	<-u.gate
+	return nil, errors.New("unreadable")
+}
+
+// Next does not return an event that is none.
+func TestNextOfWhatCannotBeDecodedBehindTheEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		codec := unreadable{gate: make(chan struct{})}
+		bus := pubsub.New(memory.New(), codec)
+		defer bus.Close()
+		s := subscribe(t, bus, "t")
+		publish(t, bus, "t", new(int))
+		failed := make(chan error)
+		go func() {
+			_, err := s.Next(t.Context())
+			failed <- err
+		}()
+		synctest.Wait()
+		s.Close()
+		close(codec.gate)
+		require.ErrorIs(t, <-failed, pubsub.ErrClosed)
+		require.EqualValues(t, 1, s.Stats().Dropped)
 	})
 }

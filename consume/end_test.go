@@ -395,3 +395,19 @@ func TestNothingIsLeftWithCtx(t *testing.T) {
 		require.Zero(t, waiting.Load())
 	})
 }
+
+// The end of ctx behind that of the subscription is no error if all was handled.
+func TestCtxBehindDrainOfWhatIsHandled(t *testing.T) {
+	bubble(t, func(t *testing.T, d *desk) {
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		d.send("a1")
+		done := start(func() error {
+			return consume.Each(ctx, d.sub, func(context.Context, message) error { time.Sleep(time.Second); return nil }, options{Workers: 2})
+		})
+		d.drain()
+		require.True(t, running(done))
+		cancel()
+		require.NoError(t, <-done)
+	})
+}

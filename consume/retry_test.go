@@ -140,6 +140,9 @@ func TestWhenThereIsNoNextTry(t *testing.T) {
 				require.NoError(t, <-done)
 				require.ErrorIs(t, got, c.want)
 				require.ErrorIs(t, got, errHandler)
+				if name == "Permanent" {
+					require.Equal(t, errHandler, got, "what it was wrapped in has said what it is for")
+				}
 			})
 		})
 	}
@@ -188,19 +191,28 @@ func TestRetriesAtOnceEndWithTheGrace(t *testing.T) {
 	})
 }
 
-// The ctx of a call ends with the call, when it has one of its own.
+// The ctx of a call that has one of its own, for its own grace, ends with it.
 func TestCtxOfACallEndsWithIt(t *testing.T) {
-	each(t, func(t *testing.T, d *desk, o options) {
-		var handler, giveUp context.Context
-		o.GiveUp = func(ctx context.Context, _ message, _ error) error { giveUp = ctx; return nil }
-		d.send("a1")
-		d.sub.Drain(t.Context()) // nobody reads yet
-		require.NoError(t, consume.Each(t.Context(), d.sub, func(ctx context.Context, _ message) error {
-			handler = ctx
-			return errHandler
-		}, o))
-		require.ErrorIs(t, handler.Err(), context.Canceled)
-		require.ErrorIs(t, giveUp.Err(), context.Canceled)
+	bubble(t, func(t *testing.T, d *desk) {
+		var handlers, giveUps []context.Context
+		d.send("a1", "a2", "a3")
+		done := start(func() error {
+			return consume.Each(t.Context(), d.sub, func(ctx context.Context, _ message) error {
+				if n := len(handlers); n == 2 {
+					require.ErrorIs(t, handlers[n-1].Err(), context.Canceled)
+					require.ErrorIs(t, giveUps[n-1].Err(), context.Canceled)
+				}
+				handlers = append(handlers, ctx)
+				time.Sleep(time.Second)
+				return errHandler
+			}, options{OrderBy: byKey, Retry: tries(1, 0), GiveUp: func(ctx context.Context, _ message, _ error) error {
+				giveUps = append(giveUps, ctx)
+				return nil
+			}})
+		})
+		d.drain()
+		require.NoError(t, <-done)
+		require.Len(t, handlers, 3)
 	})
 }
 

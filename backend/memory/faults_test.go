@@ -68,6 +68,19 @@ func TestOutageOfAll(t *testing.T) {
 	})
 }
 
+// An outage of all is one of topics that are seen later, too, until it ends for all.
+func TestOutageOfTopicsSeenLater(t *testing.T) {
+	bubble(t, func(t *testing.T, b *memory.Backend) {
+		b.Disconnect(nil)
+		b.Reconnect("a")
+		open(t, b, "a", pubsub.Position{})
+		_, err := b.Subscribe(t.Context(), "b", pubsub.Start{})
+		require.ErrorIs(t, err, pubsub.ErrUnavailable)
+		b.Reconnect()
+		open(t, b, "c", pubsub.Position{})
+	})
+}
+
 func TestLose(t *testing.T) {
 	bubble(t, func(t *testing.T, b *memory.Backend) {
 		r := open(t, b, "a", pubsub.Position{}).start(nil)

@@ -113,6 +113,29 @@ func TestHandleOfAForgottenTopic(t *testing.T) {
 	})
 }
 
+// What its namesake says of a publish is told, when a handle's topic was forgotten.
+func TestOutcomeOfAForgottenTopicsHandle(t *testing.T) {
+	bubble(t, func(t *testing.T, b *memory.Backend) {
+		h := b.Topic(b, "a")
+		require.NoError(t, h.Publish(t.Context(), text("x")))
+		for i := range 1025 {
+			r := open(t, b, fmt.Sprint(i), pubsub.Position{}).start(nil)
+			r.cancel()
+			require.NoError(t, <-r.done)
+		}
+		require.Zero(t, b.Stats("a"))
+		block, release := stall()
+		defer release()
+		open(t, b, "a", pubsub.Position{}).start(block)
+		synctest.Wait()
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		defer cancel()
+		err := h.Publish(ctx, text("y"))
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+		require.Equal(t, pubsub.Accepted, pubsub.OutcomeOf(err))
+	})
+}
+
 func TestHandleAfterClose(t *testing.T) {
 	b := memory.New()
 	with, without := batcher(t, b, "a"), batcher(t, b, "b")

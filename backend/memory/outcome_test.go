@@ -3,6 +3,7 @@ package memory_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -192,7 +193,7 @@ func TestOutcomes(t *testing.T) {
 
 // A refusal is told on the short way as well, which is without a history.
 func TestOutcomeOnTheShortWay(t *testing.T) {
-	for _, streams := range []int{1, 2} {
+	for _, streams := range []int{1, 3} {
 		bubble(t, func(t *testing.T, b *memory.Backend) {
 			var rs []*receiver
 			for i := range streams {
@@ -224,6 +225,7 @@ func TestOutcomeOnTheShortWay(t *testing.T) {
 				n, err := try(ps...)
 				require.Zero(t, n)
 				require.ErrorIs(t, err, context.DeadlineExceeded)
+				require.ErrorContains(t, err, fmt.Sprintf("1 of %d streams", streams))
 				require.Equal(t, pubsub.Accepted, pubsub.OutcomeOf(err))
 			}
 			_, err = try("9")

@@ -134,3 +134,29 @@ func TestFlushOfAStreamThatEnds(t *testing.T) {
 		}
 	})
 }
+
+// One has the turn at a time, callers of Flush included. Who waits for it gets it
+// when it is over.
+func TestTurnsOfCatchUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := new(catchUp)
+		c.free.L = &c.mu
+		taken, release := make(chan struct{}, 3), make(chan struct{})
+		go c.flush(func() { <-release })
+		synctest.Wait()
+		for range 2 {
+			go func() {
+				c.take()
+				taken <- struct{}{}
+			}()
+		}
+		synctest.Wait()
+		require.Empty(t, taken)
+		close(release)
+		synctest.Wait()
+		require.Len(t, taken, 1)
+		c.give()
+		synctest.Wait()
+		require.Len(t, taken, 2)
+	})
+}

@@ -184,7 +184,7 @@ func TestPermanentErrorsEndTheStream(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) { // behind an item that could not be read
 				s := newService(t)
 				s.onTry = script([]any{text(7, 1, "a"), "panic", cause})
-				r := receive(t, s.newBackend(), t.Context(), pubsub.Position{})
+				r := receive(t, s.newBackend(WithRefusalPatience(0)), t.Context(), pubsub.Position{})
 				<-r.done
 				check(t, r.err)
 				require.Equal(t, at(7, 1), (<-r.frames).Position)

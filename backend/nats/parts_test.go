@@ -15,20 +15,55 @@ import (
 	"github.com/topicbus/pubsub"
 )
 
-// Who waits for the turn gets it when it is given back.
+// One has the turn at a time. Who waits for it gets it when it is given back.
 func TestTurns(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHold(0, 0)
-		h.take()
-		taken := make(chan struct{})
+		taken := make(chan struct{}, 3)
+		for range 2 {
+			go func() {
+				h.take()
+				taken <- struct{}{}
+			}()
+		}
+		synctest.Wait()
+		require.Len(t, taken, 1)
+		h.give(1)
+		synctest.Wait()
+		require.Len(t, taken, 2)
+
+		// A stream that breaks calls who waits for it in a turn of its own.
+		h = newHold(0, 1)
+		release := make(chan struct{})
+		h.flush(func() { <-release })
+		go h.broken(true)
+		synctest.Wait()
 		go func() {
 			h.take()
-			close(taken)
+			taken <- struct{}{}
 		}()
 		synctest.Wait()
-		h.give(1)
-		<-taken
+		require.Len(t, taken, 2)
+		close(release)
+		synctest.Wait()
+		require.Len(t, taken, 3)
 	})
+}
+
+// What the server says instead of messages. Only a message's size asks for a
+// request without a limit of bytes.
+func TestEndsOfRequests(t *testing.T) {
+	for text, oversize := range map[string]bool{"Message Size Exceeds MaxBytes": true, "Request Timeout": false} {
+		m := natsgo.NewMsg("inbox")
+		m.Header.Set("Status", "409")
+		m.Header.Set("Description", text)
+		_, err := read(m)
+		require.ErrorContains(t, err, text, "it is the consumer's end")
+		m.Header.Set("Nats-Pending-Messages", "7")
+		it, err := read(m)
+		require.NoError(t, err)
+		require.Equal(t, &item{kind: expired, returned: 7, oversize: oversize}, it)
+	}
 }
 
 // A change of state does not take the stream back to an earlier number.
