@@ -107,7 +107,8 @@
 // one goroutine each, at their first call. It has ended when Close of the
 // subscription returns, unless it is inside a callback: then it ends when the
 // callback returns, and [Subscription.Wait] waits for that. A ctx of Subscribe
-// that can end is watched by [context.AfterFunc].
+// that can end is watched by [context.AfterFunc]. While messages come, a stream
+// has a timer that now and then looks for readers that stay away.
 //
 // A backend that does not end a stream when told to is waited for five seconds.
 // Then an error in the log says so, and its goroutine is left behind.

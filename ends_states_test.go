@@ -185,6 +185,12 @@ func (l *logOf) Write(p []byte) (int, error) {
 	return l.Buffer.Write(p)
 }
 
+func (l *logOf) text() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.String()
+}
+
 func (l *logOf) lines(text string) (n int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -448,6 +454,7 @@ func TestBusDrainSideBySide(t *testing.T) {
 		require.ErrorContains(t, err, "nobody has read")
 		require.LessOrEqual(t, time.Since(start), 6*time.Second)
 		require.Equal(t, 1, log.lines("unread"), "one line for all")
+		require.EqualValues(t, 50, log.dropped(t), log.text())
 		require.ErrorIs(t, bus.Publish(t.Context(), "t", 1), pubsub.ErrClosed)
 	})
 }

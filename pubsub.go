@@ -194,6 +194,9 @@ func (t *Topic[T]) join(ctx context.Context, opts []SubscribeOption, caller uint
 		s.discard()
 		s = better
 	}
+	if s.cfg.from != (Start{}) && s.cursor.Stats().Lag > 0 {
+		s.stream.watch()
+	}
 	s.watch(ctx)
 	return s, nil
 }

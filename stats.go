@@ -144,7 +144,8 @@ func plus(a, b uint64) uint64 {
 	return math.MaxUint64
 }
 
-// TopicStats is a snapshot of one upstream stream.
+// TopicStats is a snapshot of one upstream stream. Its counters are the stream's:
+// they begin at 0 when the topic's next stream is opened. Those of [Stats] go on.
 type TopicStats struct {
 	_ struct{} // fields will be added: use their names
 
@@ -156,7 +157,7 @@ type TopicStats struct {
 	Reconnects    uint64
 	Downtime      time.Duration
 	Received      uint64 // messages
-	Dropped       uint64 // messages that ends of its subscriptions threw away unread
+	Dropped       uint64 // messages that ends of its subscriptions threw away unread; gone with the stream, but for Stats.Dropped
 	Buffer        int    // capacity of the ring
 	Subscriptions []SubscriptionStats
 }

@@ -28,6 +28,7 @@ type stream[T any] struct {
 	private bool        // nobody else may join
 	ended   atomic.Bool // Receive has returned
 	stray   atomic.Bool // nobody waits for Receive any more, and the log says so
+	watched atomic.Bool // somebody is going to look for readers that stay away
 	log     ring.Log[T, side]
 
 	name   string
@@ -41,9 +42,10 @@ type stream[T any] struct {
 	upstream atomic.Pointer[Stream] // of the backend, once it is open
 	start    Position               // of upstream; set before opened is closed
 
-	stats  streamStats
-	losses lossLog
-	looked time.Time // for readers that stay away; the writer's
+	stats   streamStats
+	losses  lossLog
+	mark    uint64 // what was there when watched was set; for who set it, then look
+	bubbled bool   // it was made in a synctest bubble
 
 	// Guarded by bus.mu.
 	openErr     error     // the last attempt to open it failed; nil once one succeeded
@@ -52,6 +54,7 @@ type stream[T any] struct {
 	subscribers int
 	dropped     uint64 // by ends of its subscriptions
 	linger      *time.Timer
+	lookout     *time.Timer // while watched
 }
 
 // side is what few messages have.
@@ -170,6 +173,7 @@ func (b *bus[T]) open(key streamKey, cfg subscribeConfig) *stream[T] {
 		block:   key.block,
 		private: cfg.private,
 		from:    cfg.from,
+		bubbled: inBubble(),
 		opened:  make(chan struct{}),
 		done:    make(chan struct{}),
 	}
@@ -223,7 +227,11 @@ func (st *stream[T]) receive(upstream Stream) {
 // gone is called when nothing is to come any more.
 func (st *stream[T]) gone(err error) {
 	defer close(st.done)
-	defer st.bus.finished(st)
+	defer func() {
+		if st.bus.finished(st) {
+			st.lossesOver()
+		}
+	}()
 	defer st.cancel()
 	st.over(err)
 }
@@ -363,21 +371,25 @@ func (b *bus[T]) close(st *stream[T], err error) {
 	b.unshare(st)
 }
 
-// finished is told that a stream's goroutine is done.
-func (b *bus[T]) finished(st *stream[T]) {
+// finished is told that a stream's goroutine is done. It reports what unlist does.
+func (b *bus[T]) finished(st *stream[T]) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	st.finished = true
-	b.unlist(st)
+	return b.unlist(st)
 }
 
 // unlist takes a stream out of the books that has neither a goroutine nor a
-// subscription that still reads what is queued. b.mu is held.
-func (b *bus[T]) unlist(st *stream[T]) {
-	if st.finished && st.subscribers == 0 {
-		delete(b.listed, st)
-		b.gone.add(st.stats.snapshot())
+// subscription that still reads what is queued, and reports whether it is one.
+// b.mu is held.
+func (b *bus[T]) unlist(st *stream[T]) bool {
+	if !st.finished || st.subscribers > 0 {
+		return false
 	}
+	delete(b.listed, st)
+	b.gone.add(st.stats.snapshot())
+	st.stopLooking()
+	return true
 }
 
 // unshare keeps later subscriptions from joining st. b.mu is held.
@@ -406,8 +418,8 @@ func (st *stream[T]) stopLinger() {
 }
 
 // detach takes s out of its stream's books, and ends the stream with its last
-// subscription.
-func (b *bus[T]) detach(s *Subscription[T]) {
+// subscription. It reports what unlist does.
+func (b *bus[T]) detach(s *Subscription[T]) (over bool) {
 	st := s.stream
 	held := b.heldBack(s)
 	b.mu.Lock()
@@ -417,7 +429,7 @@ func (b *bus[T]) detach(s *Subscription[T]) {
 	switch {
 	case st.subscribers > 0:
 	case st.finished:
-		b.unlist(st)
+		over = b.unlist(st)
 	case !st.lingers():
 		b.unshare(st)
 		st.end()
@@ -426,6 +438,7 @@ func (b *bus[T]) detach(s *Subscription[T]) {
 		timer = time.AfterFunc(b.cfg.linger, func() { b.expire(st, &timer) })
 		st.linger = timer
 	}
+	return over
 }
 
 // lingers reports whether st stays open without subscriptions. bus.mu is held.
@@ -606,6 +619,9 @@ func (st *stream[T]) take(ctx context.Context, at Position, ps []Payload, publis
 			st.undecodable(&ps[taken], at, decodePanicked(recover()))
 			taken, err = taken+1, nil
 		}
+		if !more && !st.watched.Load() {
+			st.watch()
+		}
 	}()
 	b, log, last := st.bus, &st.log, len(ps)-1
 	step := uint64(1)
@@ -640,9 +656,6 @@ func (st *stream[T]) take(ctx context.Context, at Position, ps []Payload, publis
 		log.Append(more || i < last)
 		if log.Bounded() {
 			log.Weigh(len(ps[i].Data))
-		}
-		if slot == ring.SegmentSize-1 {
-			st.watch()
 		}
 		at.Sequence += step
 	}
@@ -742,7 +755,7 @@ func (st *stream[T]) waitForRoom(ctx context.Context) error {
 		select {
 		case <-log.Freed():
 		case <-warn.C:
-			st.warnStuck(c.Owner.(*Subscription[T]), "pubsub: a subscription with Overflow(Block) holds up its topic")
+			st.warnStuck(c.Owner.(*Subscription[T]))
 		case <-st.ctx.Done():
 			return errors.Join(ErrClosed, st.ctx.Err())
 		case <-ctx.Done():

@@ -52,7 +52,8 @@ type Subscription[T any] struct {
 	counts    counts        // without messages taken, until settled
 	settled   bool          // counts is complete, and in bus.past
 	maxLag    uint64        // once settled
-	stuckAt   uint64        // where it was logged as not read
+	stuckAt   uint64        // where it was logged as not read, ...
+	holdsAt   uint64        // ... and as holding up its topic
 	channel   chan Message[T]
 	events    chan Event[T]
 	pumps     []*pump
@@ -469,9 +470,13 @@ func (s *Subscription[T]) finish(err error) { s.stop(err, "receive", false) }
 func (s *Subscription[T]) kill(err error) { s.stop(err, "receive", true) }
 
 // stop ends the subscription. It reports whether it was this call that ended it.
+// If so, and with an error and now, logDropped must follow.
 func (s *Subscription[T]) stop(err error, op string, now bool) bool {
 	if !s.halt(err, op, now) {
 		return false
+	}
+	if err != nil && now {
+		s.stream.losses.expect()
 	}
 	s.depart()
 	return true
@@ -496,7 +501,7 @@ func (s *Subscription[T]) halt(err error, op string, now bool) bool {
 
 // depart is the second half of stop: the books are closed.
 func (s *Subscription[T]) depart() {
-	s.stream.bus.detach(s)
+	over := s.stream.bus.detach(s)
 	s.mu.Lock()
 	s.ended = true
 	if s.ends != nil {
@@ -505,6 +510,9 @@ func (s *Subscription[T]) depart() {
 	s.mu.Unlock()
 	s.unwatch()
 	s.caughtUp(true)
+	if over {
+		s.stream.lossesOver()
+	}
 }
 
 // discard ends a subscription that nobody has seen.

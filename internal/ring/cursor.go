@@ -36,7 +36,7 @@ type Cursor[V, S any] struct {
 	whole bool  // it began with the first message
 
 	index int    // in log.readers; guarded by log.mu
-	seen  uint64 // next at the last call of Log.Stalled; guarded by log.mu
+	seen  uint64 // next at the last call of Log.Stalled, or noLimit; guarded by log.mu
 
 	mu        sync.Mutex // guards what follows; taken before log.mu
 	fails     bool       // an overflow is to end it

@@ -250,6 +250,9 @@ func (l *Log[V, S]) enter(c *Cursor[V, S], i uint64, last Place) {
 	c.batch = min(SegmentSize, max(1, l.capacity/8))
 	c.next.Store(i)
 	c.start, c.seen = i, i
+	if i < l.head.Load() {
+		c.seen = noLimit // what waits for it did so before it came
+	}
 	c.last, c.lastAt = last, i
 	c.first, c.whole = last, i == 0
 	if last.IsZero() && i > 0 {
@@ -286,21 +289,25 @@ func (l *Log[V, S]) Size() int {
 	return len(l.readers)
 }
 
-// Stalled returns the readers that have not moved since the last call though
-// there were messages for them to read.
-func (l *Log[V, S]) Stalled() []*Cursor[V, S] {
-	head := l.head.Load()
+// Stalled returns the readers that have not moved since the last call though a
+// message before index mark waits for them. behind tells whether messages wait
+// for others, too. Both are about what stands below head.
+func (l *Log[V, S]) Stalled(mark uint64) (stalled []*Cursor[V, S], behind bool, head uint64) {
+	head = l.head.Load()
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	var stalled []*Cursor[V, S]
 	for _, c := range l.readers {
 		i := c.next.Load()
-		if i == c.seen && i < head {
+		switch {
+		case i >= head:
+		case i == c.seen && i < mark:
 			stalled = append(stalled, c)
+		default:
+			behind = true
 		}
 		c.seen = i
 	}
-	return stalled
+	return stalled, behind, head
 }
 
 // locate returns the index behind the message at p, if the log holds that very

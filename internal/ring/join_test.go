@@ -216,16 +216,38 @@ func TestThoseWhoLeaveLeaveTheSleepers(t *testing.T) {
 
 func TestStalled(t *testing.T) {
 	l := numbered(10, 0, 0, false)
-	a, b := NewCursor[int, string](false), NewCursor[int, string](false)
-	l.Join(a)
-	l.Join(b)
-	require.Empty(t, l.Stalled())
+	join := func() *testCursor {
+		c := NewCursor[int, string](false)
+		l.Join(c)
+		return c
+	}
+	look := func(mark, head int, behind bool, want ...*testCursor) {
+		t.Helper()
+		stalled, others, at := l.Stalled(uint64(mark))
+		require.Equal(t, want, stalled)
+		require.Equal(t, behind, others)
+		require.EqualValues(t, head, at)
+	}
+	a, b := join(), join()
+	look(0, 0, false)
 	write(l, 0, 3)
+	look(0, 3, true) // what waits came behind the mark
 	require.Equal(t, seq(0, 3), all(t, b))
-	require.Equal(t, []*testCursor{a}, l.Stalled())
+	look(3, 3, false, a)
 	write(l, 3, 4)
 	all(t, a)
-	require.Equal(t, []*testCursor{b}, l.Stalled())
+	look(4, 4, false, b)
+	write(l, 4, 6)
+	var v testView
+	_, _ = b.Look(&v)
+	require.True(t, b.Take(3))
+	look(6, 6, true, a) // b has moved, though it is behind
+	look(6, 6, false, a, b)
+
+	late := NewCursor[int, string](false)
+	require.True(t, l.JoinNewest(late, 2))
+	look(6, 6, true, a, b) // late has just come
+	look(6, 6, false, a, b, late)
 }
 
 // However absurd holes are, each is told as it is, and so are those behind them.
