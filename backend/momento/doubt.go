@@ -15,6 +15,9 @@ const (
 	doubtFor   = 30 * time.Second
 	// doubtProofs is how often that must then be seen in a row.
 	doubtProofs = 2
+	// doubtRests is how often the first two double, each time that a look shows
+	// that there may be no such message yet.
+	doubtRests = 3
 )
 
 // doubt finds out whether a stream fails because of the message that it asks
@@ -30,6 +33,7 @@ type doubt struct {
 	quick    bool            // there is a hint: one failure, and one proof, are enough
 	second   bool            // the message before this one was to blame
 	looked   bool            // others could be had, and at was not asked for since
+	rests    int             // how often a look showed that there may be no such message
 	proofs   int             // how often at failed after that, in a row
 	stands   pubsub.Position // where the topic stood then, or behind it; zero if not told
 }
@@ -75,7 +79,8 @@ func (d *doubt) failed(at pubsub.Position, f failure) way {
 		*d = doubt{at: behind(at), since: time.Now(), quick: true, second: true}
 		return passOne
 	case f.silent:
-		d.vain() // it waits for a message that there is not
+		d.vain()
+		d.rests = min(d.rests+1, doubtRests)
 		return askAgain
 	}
 	*d = doubt{}
@@ -85,7 +90,7 @@ func (d *doubt) failed(at pubsub.Position, f failure) way {
 // ripe reports whether it is time to look, before at is asked for again.
 func (d *doubt) ripe(at pubsub.Position) bool {
 	return d.at == at && d.failures > 0 &&
-		(d.quick || d.proofs > 0 || d.failures >= doubtAfter && time.Since(d.since) >= doubtFor)
+		(d.quick || d.proofs > 0 || d.failures >= doubtAfter<<d.rests && time.Since(d.since) >= doubtFor<<d.rests)
 }
 
 // vain takes note that others could not be had either.

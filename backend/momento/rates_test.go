@@ -22,15 +22,28 @@ import (
 // has such a table of what was measured over TCP.
 func TestWorstRequestRates(t *testing.T) {
 	const streams = 400
-	ends := func(after time.Duration, err error) func(int) ([]any, error) {
-		return func(int) ([]any, error) { return []any{sdk.TopicHeartbeat{}, after, err}, nil }
+	type answer = func(n int, asked uint64) ([]any, error)
+	ends := func(after time.Duration, err error) answer {
+		return func(int, uint64) ([]any, error) { return []any{sdk.TopicHeartbeat{}, after, err}, nil }
 	}
-	refuses := func(err error) func(int) ([]any, error) {
-		return func(int) ([]any, error) { return nil, err }
+	refuses := func(err error) answer {
+		return func(int, uint64) ([]any, error) { return nil, err }
+	}
+	// one fails where a stream asks for one message, and ends no stream otherwise.
+	one := func(err error) answer {
+		return func(_ int, asked uint64) ([]any, error) {
+			switch asked {
+			case 0:
+				return []any{discontinuity(9, 7)}, nil
+			case 2:
+				return nil, err
+			}
+			return []any{time.Minute, errReset}, nil
+		}
 	}
 	for _, test := range []struct {
 		name       string
-		misbehaves func(n int) ([]any, error)
+		misbehaves answer
 		worst      int // requests in a second
 		later      int // requests in a second of the last minute, on average
 		opts       []Option
@@ -40,8 +53,8 @@ func TestWorstRequestRates(t *testing.T) {
 		{"accepts and ends after a moment", ends(50*time.Millisecond, errReset), streams + 40, 2, nil},
 		{"accepts and ends when it seems to be well", ends(provenAfter+10*time.Millisecond, errReset), 4 * streams, streams/10 + 1, nil},
 		{"accepts and ends after almost a second", ends(healthyAfter-time.Millisecond, errReset), 2 * streams, streams/10 + 1, nil},
-		{"accepts and ends after a second", ends(healthyAfter, errReset), 2 * streams, streams/10 + 1, nil},
-		{"accepts and ends after ten seconds", ends(10*time.Second, errReset), 2 * streams, streams/10 + 1, nil},
+		{"accepts and ends after a second", ends(healthyAfter, errReset), 2 * streams, streams / 8, nil},
+		{"accepts and ends after ten seconds", ends(10*time.Second, errReset), 2 * streams, streams / 8, nil},
 		{"accepts, then names a limit", ends(0, errLimit), streams + 10, 1, nil},
 		{"accepts, then sends what is too large", ends(0, errTooLong), streams + 40, 2, nil},
 		{"accepts, then sends what cannot be decoded", ends(0, errUndecodable), streams + 40, 2, nil},
@@ -51,7 +64,9 @@ func TestWorstRequestRates(t *testing.T) {
 		{"refuses for the moment", refuses(sdk.NewMomentoError(sdk.PermissionError, "no", nil)), streams + 40, 2, []Option{WithRefusalPatience(time.Hour)}},
 		{"refuses every token", refuses(errToken), streams + 40, 3, []Option{WithRefusalPatience(time.Hour),
 			WithCredentialsFunc(func(context.Context) (auth.CredentialProvider, error) { return fakeCredentials("another"), nil })}},
-		{"accepts one in ten, and ends it", func(n int) ([]any, error) {
+		{"fails for one message", one(errReset), streams + 40, streams/10 + 1, nil},
+		{"knows no such message", one(sdk.NewMomentoError(sdk.InvalidArgumentError, "no", nil)), 2 * streams, streams/10 + 1, nil},
+		{"accepts one in ten, and ends it", func(n int, _ uint64) ([]any, error) {
 			if n%10 == 0 {
 				return []any{sdk.TopicHeartbeat{}, provenAfter + time.Millisecond, errReset}, nil
 			}
@@ -65,10 +80,10 @@ func TestWorstRequestRates(t *testing.T) {
 				perSecond := make(map[int]int)
 				s.onTry = func(n int, r *sdk.TopicSubscribeRequest) ([]any, error) {
 					if n <= streams {
-						return []any{sdk.TopicHeartbeat{}, time.Until(begun), errReset}, nil
+						return []any{sdk.TopicHeartbeat{}, text(7, 1, "x"), time.Until(begun), errReset}, nil
 					}
 					perSecond[int(time.Since(begun)/time.Second)]++
-					return test.misbehaves(n)
+					return test.misbehaves(n, r.ResumeAtTopicSequenceNumber)
 				}
 				begun = time.Now().Add(time.Minute)
 				b := s.openBackend(append([]Option{WithStallTimeout(0), WithMaxSubscriptions(streams)}, test.opts...)...)

@@ -208,6 +208,10 @@ func (s *stream) spoiled(err error) {
 	case s.suspect == nil || *s.suspect != s.seq.at:
 		at := s.seq.at
 		s.suspect = &at
+		if !s.seq.numbered { // the outage is told, and why
+			s.seq.unreadable(err)
+			s.hold()
+		}
 		return
 	}
 	s.seq.broken(err)

@@ -13,7 +13,7 @@ func TestRateOf(t *testing.T) {
 		asked = append(asked, n*100*time.Millisecond) // ten in the first second
 	}
 	asked = append(asked, 1000*time.Millisecond, 1050*time.Millisecond) // eleven in one that begins later
-	for at := RateTime - rateLater; at < RateTime; at += time.Second {
+	for at := RateTime - RateLater; at < RateTime; at += time.Second {
 		asked = append(asked, at)
 	}
 	asked = append(asked, RateTime)

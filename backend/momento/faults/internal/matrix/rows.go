@@ -18,7 +18,7 @@ import (
 func Rows(full bool) []Row {
 	return slices.Concat(
 		brokenStreamRows(), outageRows(full), silenceRows(), betweenRows(), discontinuityRows(), numberRows(), oddItemRows(),
-		payloadRows(), refusalRows(), limitRows(), startRows(), endRows(), publishRows(), consumerRows(),
+		oneMessageRows(full), payloadRows(), refusalRows(), limitRows(), startRows(), endRows(), publishRows(), consumerRows(),
 	)
 }
 
@@ -311,9 +311,47 @@ func betweenRows() []Row {
 	return rows
 }
 
-// startRows are those of subscriptions that resume where they cannot.
+// oneMessageRows are those of a service that fails whenever a stream asks for one
+// message, which has two behind it. Where the error does not say that it is about
+// the message, half a minute goes by.
+func oneMessageRows(full bool) []Row {
+	answers := []struct {
+		name   string
+		answer http.HandlerFunc
+	}{
+		{"InvalidArgument", Status(int(codes.InvalidArgument), "no such number")},
+		{"NotFound", Status(int(codes.NotFound), "no such item")},
+		{"OutOfRange", Status(int(codes.OutOfRange), "out of range")},
+		{"what cannot be decoded", Message("", []byte{0xff})},
+	}
+	if full {
+		answers = append(answers, answers[0])
+		answers[len(answers)-1].name, answers[len(answers)-1].answer = "Internal", Status(int(codes.Internal), "internal error")
+	}
+	var rows []Row
+	for _, a := range answers {
+		rows = append(rows, Row{Group: "The service fails when it is asked for one message", Name: a.name, Between: true,
+			Want: Want{Lost: 1, Cause: pubsub.CauseBackend}, SDKLacks: "asks for another",
+			Play: func(r *Run) {
+				r.Open(1)
+				r.Publish(3)
+				r.Settle()
+				r.between.AnswerFor(r.Topic(0).Position().Sequence+1, a.answer)
+				r.between.Answer(Status(int(codes.Unavailable), "restarting"))
+				r.Server.EndStreams(momentotest.Fail(codes.Unavailable, "scripted"))
+				r.Publish(3)
+				r.between.Answer(nil)
+				r.Settle()
+				r.Publish(1)
+			}})
+	}
+	return rows
+}
+
+// startRows are those of subscriptions that resume where they cannot, or begin
+// with what cannot be read.
 func startRows() []Row {
-	const group = "A position that was kept"
+	const group = "A start in the past"
 	after := func(name string, other func(uint64) uint64) Row {
 		return Row{Group: group, Name: name, SDKLacks: "not played",
 			Want: Want{Inexact: true, Cause: pubsub.CauseReset, Unbroken: true},
@@ -325,9 +363,25 @@ func startRows() []Row {
 				r.Publish(3)
 			}}
 	}
+	tooLarge := func(r *Run) { r.Accept(r.book(topicName(0)), pubsub.Payload{Data: make([]byte, 5<<20)}) }
+	bad := func(name string, cause pubsub.Cause, option pubsub.SubscribeOption, accept func(*Run)) Row {
+		return Row{Group: group, Name: name, SDKLacks: "not played", Want: Want{Inexact: true, Cause: cause},
+			Play: func(r *Run) {
+				r.Topic(0)
+				accept(r)
+				r.Publish(3)
+				r.OpenBehind(0, option)
+				r.Publish(1)
+			}}
+	}
 	return []Row{
 		after("of an earlier life of the service", func(page uint64) uint64 { return page - 1 }),
 		after("of another service, with a later page", func(page uint64) uint64 { return page + 1 }),
+		bad("FromOldest, and the oldest is text that is not UTF-8", pubsub.CauseReconnect, pubsub.FromOldest(), func(r *Run) {
+			r.AcceptFrame(momentotest.ItemOfInvalidText)
+		}),
+		bad("FromOldest, and the oldest is larger than 4 MiB", pubsub.CauseReconnect, pubsub.FromOldest(), tooLarge),
+		bad("FromLast(3), and the one before is larger than 4 MiB", pubsub.CauseBackend, pubsub.FromLast(3), tooLarge),
 	}
 }
 

@@ -72,6 +72,16 @@ func (r *Run) OpenWith(options ...pubsub.SubscribeOption) {
 	r.Open(1)
 }
 
+// OpenBehind is OpenWith of a subscription that is to begin behind the message
+// with that number.
+func (r *Run) OpenBehind(number uint64, options ...pubsub.SubscribeOption) {
+	r.OpenWith(options...)
+	for _, s := range r.open() {
+		s.start.Sequence = number
+		s.before = s.start
+	}
+}
+
 // Publish has the server accept n more messages in each topic, as if others
 // had published them.
 func (r *Run) Publish(n int) {
