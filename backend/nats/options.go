@@ -385,8 +385,8 @@ func (o *options) checkURL(list string) error {
 		}
 		switch u.Scheme {
 		case "nats", "tls", "ws", "wss":
-		default:
-			return invalid("a URL begins with %q; use nats, tls, ws or wss", u.Scheme)
+		default: // which may be a secret at the wrong place
+			return invalid("a URL does not begin with nats://, tls://, ws:// or wss://")
 		}
 		if u.User != nil && o.auth != "" {
 			return invalid("%s and a URL both say who the client is; give one of them", o.auth)
