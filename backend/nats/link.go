@@ -20,9 +20,9 @@ import (
 type link struct {
 	dial   func(handlers []natsgo.Option) (*natsgo.Conn, error) // nil: the connection is the caller's
 	domain string
-	logger *slog.Logger
 	ctx    context.Context // ends with the Backend
 	users  sync.WaitGroup  // calls, streams that are read, and the goroutine that connects
+	logger *slog.Logger
 
 	mu      sync.Mutex
 	ended   bool
@@ -40,6 +40,7 @@ type conn struct {
 	nc      *natsgo.Conn
 	refused error // the server does not accept, or no longer, who we are
 	dead    bool  // it does not come back
+	awaited bool  // no handler has told of it yet
 }
 
 // line is a stretch of time in which a connection did not break.
@@ -65,7 +66,10 @@ type watcher struct {
 }
 
 func newLink(ctx context.Context, o *options) *link {
-	return &link{ctx: ctx, domain: o.domain, logger: o.logger, back: make(chan struct{}), waiting: make(map[*watcher]struct{})}
+	return &link{
+		ctx: ctx, domain: o.domain, logger: o.logger,
+		back: make(chan struct{}), waiting: make(map[*watcher]struct{}),
+	}
 }
 
 // adopt takes a connection of the caller's.
@@ -96,7 +100,40 @@ func (l *link) adopt(nc *natsgo.Conn) {
 			failed(nc, sub, err)
 		}
 	})
-	l.set(nc)
+	if nc.IsConnected() || nc.IsClosed() {
+		l.set(nc, false)
+		return
+	}
+	changes := nc.StatusChanged(natsgo.CONNECTED, natsgo.CLOSED)
+	l.set(nc, true)
+	l.users.Add(1)
+	go l.await(nc, changes)
+}
+
+// await takes note that a connection is there which was not when it was adopted.
+// If it never was before (nats.RetryOnFailedConnect), then of the handlers
+// nats.go calls only the one for the first connect, which cannot be set any more.
+func (l *link) await(nc *natsgo.Conn, changes chan natsgo.Status) {
+	defer l.users.Done()
+	defer nc.RemoveStatusListener(changes)
+	for {
+		select {
+		case <-changes:
+		case <-l.ctx.Done():
+			return
+		}
+		switch { // the change may be over
+		case nc.IsClosed():
+			return
+		case nc.IsConnected():
+			l.mu.Lock()
+			defer l.mu.Unlock()
+			if l.conn.awaited && l.line == nil {
+				l.raise(l.conn)
+			}
+			return
+		}
+	}
 }
 
 // handlers are those of a connection that is ours.
@@ -109,15 +146,21 @@ func (l *link) handlers() []natsgo.Option {
 	}
 }
 
-// set takes a new connection, whose handlers may have been called before.
-func (l *link) set(nc *natsgo.Conn) {
+// set takes a new connection, whose handlers may have been called before. awaited
+// tells that somebody waits for it to be there.
+func (l *link) set(nc *natsgo.Conn, awaited bool) {
 	l.mu.Lock()
-	l.conn = &conn{nc: nc}
+	l.conn = &conn{nc: nc, awaited: awaited}
 	l.mu.Unlock()
 	if nc.IsConnected() {
 		l.up(nc)
-	} else {
-		l.down(nc, nc.LastError(), nc.IsClosed())
+		return
+	}
+	err, dead := nc.LastError(), nc.IsClosed()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.line == nil {
+		l.lower(l.conn, err, dead)
 	}
 }
 
@@ -125,19 +168,32 @@ func (l *link) set(nc *natsgo.Conn) {
 func (l *link) up(nc *natsgo.Conn) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.conn == nil || l.conn.nc != nc || l.ctx.Err() != nil {
+	if l.conn == nil || l.conn.nc != nc {
 		return
 	}
+	if l.conn.awaited && l.line != nil {
+		l.conn.awaited = false // await was sooner
+		return
+	}
+	l.conn.awaited = false
 	if l.line != nil {
 		l.line.end(&breakError{what: "the connection broke"})
 	}
-	l.conn.refused = nil
-	n := &line{conn: l.conn, nc: nc}
+	l.raise(l.conn)
+}
+
+// raise begins a line of a connection that is there. Requires mu.
+func (l *link) raise(c *conn) {
+	if l.ctx.Err() != nil {
+		return
+	}
+	c.refused = nil
+	n := &line{conn: c, nc: c.nc}
 	var err error
 	if l.domain != "" {
-		n.js, err = jetstream.NewWithDomain(nc, l.domain)
+		n.js, err = jetstream.NewWithDomain(c.nc, l.domain)
 	} else {
-		n.js, err = jetstream.New(nc)
+		n.js, err = jetstream.New(c.nc)
 	}
 	if err != nil { // the domain was checked
 		l.line, l.lost = nil, err
@@ -157,15 +213,21 @@ func (l *link) down(nc *natsgo.Conn, err error, dead bool) {
 	if l.conn == nil || l.conn.nc != nc {
 		return
 	}
-	l.conn.dead = dead
+	l.conn.awaited = false
+	l.lower(l.conn, err, dead)
+}
+
+// lower ends the line of a connection that is not there. Requires mu.
+func (l *link) lower(c *conn, err error, dead bool) {
+	c.dead = dead
 	if refused(err) {
-		l.conn.refused = &serviceError{sentinel: pubsub.ErrUnauthenticated, cause: err}
+		c.refused = &serviceError{sentinel: pubsub.ErrUnauthenticated, cause: err}
 	}
 	switch {
-	case l.conn.refused != nil && dead:
-		l.lost = l.conn.refused
-	case l.conn.refused != nil:
-		l.lost = &breakError{what: "the server ended the connection", cause: l.conn.refused}
+	case c.refused != nil && dead:
+		l.lost = c.refused
+	case c.refused != nil:
+		l.lost = &breakError{what: "the server ended the connection", cause: c.refused}
 	case dead && l.dial == nil:
 		l.lost = &serviceError{sentinel: pubsub.ErrClosed, cause: natsgo.ErrConnectionClosed}
 	default:
@@ -343,7 +405,7 @@ func (l *link) connect(d *dialing) {
 	defer l.users.Done()
 	nc, err := l.dial(l.handlers())
 	if err == nil {
-		l.set(nc)
+		l.set(nc, false)
 	} else {
 		m := meaningOf(err)
 		d.err = &serviceError{sentinel: m.sentinel, cause: err}
