@@ -89,7 +89,9 @@ func New(url string, opts ...Option) (*Backend, error) {
 // there yet, as with nats.RetryOnFailedConnect.
 //
 // The Backend puts handlers of its own before nc's handlers for disconnects,
-// reconnects, errors and the end, so set yours before.
+// reconnects, errors and the end, so set yours before. One connection takes one
+// Backend: two that are made at the same time lose each other's handlers. They
+// stay when the Backend is closed, and then only call yours.
 //
 // If nc has a reconnect buffer, which is nats.go's default, then a message
 // whose Publish failed because the connection broke may be stored later. Such

@@ -1,6 +1,7 @@
 package nats_test
 
 import (
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -54,4 +55,33 @@ func TestConnBeforeItsServer(t *testing.T) {
 			tp.message("b")
 		})
 	}
+}
+
+// TestHandlersOfTheCaller: nats.go calls a handler for disconnects of the old
+// form if there is none of the new one. A Backend sets one of the new form.
+func TestHandlersOfTheCaller(t *testing.T) {
+	w := newWorld(t)
+	var disconnects, reconnects atomic.Int32
+	nc, err := natsgo.Connect(w.relay.URL(), natsgo.MaxReconnects(-1), natsgo.ReconnectWait(10*time.Millisecond),
+		natsgo.DisconnectHandler(func(*natsgo.Conn) { disconnects.Add(1) }),
+		natsgo.ReconnectHandler(func(*natsgo.Conn) { reconnects.Add(1) }))
+	require.NoError(t, err)
+	t.Cleanup(nc.Close)
+	b, err := nats.NewFromConn(nc, quick()...)
+	require.NoError(t, err)
+	publish(t, b, topic, "a")
+	cut := func(n int32) {
+		t.Helper()
+		w.relay.Cut()
+		require.Eventually(t, func() bool { return disconnects.Load() == n && reconnects.Load() == n }, patience, time.Millisecond)
+	}
+	cut(1)
+	require.NoError(t, b.Close())
+	cut(2) // they are called when the Backend is closed, too
+
+	b, err = nats.NewFromConn(nc, quick()...) // one after the other
+	require.NoError(t, err)
+	cut(3)
+	publish(t, b, topic, "b")
+	require.NoError(t, b.Close())
 }

@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	natsgo "github.com/nats-io/nats.go"
@@ -22,6 +23,7 @@ type link struct {
 	domain string
 	ctx    context.Context // ends with the Backend
 	users  sync.WaitGroup  // calls, streams that are read, and the goroutine that connects
+	tap    *tap            // nil: the connection is ours
 	logger *slog.Logger
 
 	mu      sync.Mutex
@@ -72,30 +74,48 @@ func newLink(ctx context.Context, o *options) *link {
 	}
 }
 
+// tap is what the handlers in a connection of the caller's have to do with the
+// link. They cannot be taken out, because functions cannot be compared, and
+// others may have put theirs before them. When the link is closed they only pass
+// on what they are told.
+type tap struct{ link atomic.Pointer[link] }
+
+func (t *tap) tell(f func(*link)) {
+	if l := t.link.Load(); l != nil {
+		f(l)
+	}
+}
+
 // adopt takes a connection of the caller's.
 func (l *link) adopt(nc *natsgo.Conn) {
+	t := &tap{}
+	t.link.Store(l)
+	l.tap = t
 	disconnected, reconnected := nc.DisconnectErrHandler(), nc.ReconnectHandler()
 	closed, failed := nc.ClosedHandler(), nc.ErrorHandler()
+	if plain := nc.Opts.DisconnectedCB; disconnected == nil && plain != nil { // the deprecated one, which nats.go calls if there is no other
+		disconnected = func(nc *natsgo.Conn, _ error) { plain(nc) }
+	}
 	nc.SetDisconnectErrHandler(func(nc *natsgo.Conn, err error) {
-		l.down(nc, err, false)
+		t.tell(func(l *link) { l.down(nc, err, false) })
 		if disconnected != nil {
 			disconnected(nc, err)
 		}
 	})
 	nc.SetReconnectHandler(func(nc *natsgo.Conn) {
-		l.up(nc)
+		t.tell(func(l *link) { l.up(nc) })
 		if reconnected != nil {
 			reconnected(nc)
 		}
 	})
 	nc.SetClosedHandler(func(nc *natsgo.Conn) {
-		l.down(nc, nc.LastError(), true)
+		t.tell(func(l *link) { l.down(nc, nc.LastError(), true) })
 		if closed != nil {
 			closed(nc)
 		}
 	})
 	nc.SetErrorHandler(func(nc *natsgo.Conn, sub *natsgo.Subscription, err error) {
-		l.report(nc, err, failed == nil)
+		t.tell(func(l *link) { l.report(nc, err, failed == nil) })
 		if failed != nil {
 			failed(nc, sub, err)
 		}
@@ -450,6 +470,9 @@ func (l *link) close() {
 	l.mu.Unlock()
 	if c != nil && l.dial != nil {
 		c.nc.Close()
+	}
+	if l.tap != nil {
+		l.tap.link.Store(nil)
 	}
 }
 
