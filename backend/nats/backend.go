@@ -109,6 +109,7 @@ func NewFromConn(nc *natsgo.Conn, opts ...Option) (*Backend, error) {
 	if len(o.forConnection) > 0 {
 		return nil, invalid("NewFromConn: %s is about the connection, which is made already; give it to nats.Connect instead", o.forConnection[0])
 	}
+	o.knowConn(nc)
 	b := newBackend(o)
 	b.link.adopt(nc)
 	return b, nil

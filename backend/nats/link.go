@@ -3,7 +3,6 @@ package nats
 import (
 	"context"
 	"errors"
-	"log/slog"
 	"strconv"
 	"strings"
 	"sync"
@@ -13,6 +12,7 @@ import (
 	natsgo "github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/topicbus/pubsub"
+	"github.com/topicbus/pubsub/internal/foreign"
 )
 
 // link is the Backend's connection to the server. It is made by the first call
@@ -24,7 +24,9 @@ type link struct {
 	ctx    context.Context // ends with the Backend
 	users  sync.WaitGroup  // calls, streams that are read, and the goroutine that connects
 	tap    *tap            // nil: the connection is ours
-	logger *slog.Logger
+
+	foreign    *foreign.Filter
+	complaints complaints
 
 	mu      sync.Mutex
 	ended   bool
@@ -69,7 +71,7 @@ type watcher struct {
 
 func newLink(ctx context.Context, o *options) *link {
 	return &link{
-		ctx: ctx, domain: o.domain, logger: o.logger,
+		ctx: ctx, domain: o.domain, foreign: o.foreign, complaints: complaints{log: o.logger, foreign: o.foreign},
 		back: make(chan struct{}), waiting: make(map[*watcher]struct{}),
 	}
 }
@@ -240,8 +242,9 @@ func (l *link) down(nc *natsgo.Conn, err error, dead bool) {
 // lower ends the line of a connection that is not there. Requires mu.
 func (l *link) lower(c *conn, err error, dead bool) {
 	c.dead = dead
+	cause := shown(l.foreign, err)
 	if refused(err) {
-		c.refused = &serviceError{sentinel: pubsub.ErrUnauthenticated, cause: err}
+		c.refused = &serviceError{sentinel: pubsub.ErrUnauthenticated, cause: cause}
 	}
 	switch {
 	case c.refused != nil && dead:
@@ -251,7 +254,7 @@ func (l *link) lower(c *conn, err error, dead bool) {
 	case dead && l.dial == nil:
 		l.lost = &serviceError{sentinel: pubsub.ErrClosed, cause: natsgo.ErrConnectionClosed}
 	default:
-		l.lost = &breakError{what: "the connection broke", cause: err}
+		l.lost = &breakError{what: "the connection broke", cause: cause}
 	}
 	if l.line != nil {
 		l.line.end(l.lost)
@@ -282,18 +285,18 @@ func (l *link) report(nc *natsgo.Conn, err error, mayLog bool) {
 		l.mu.Lock()
 		defer l.mu.Unlock()
 		if l.conn != nil && l.conn.nc == nc {
-			l.conn.refused = &serviceError{sentinel: pubsub.ErrUnauthenticated, cause: err}
+			l.conn.refused = &serviceError{sentinel: pubsub.ErrUnauthenticated, cause: shown(l.foreign, err)}
 		}
 		return
 	}
 	if !errors.Is(err, natsgo.ErrPermissionViolation) {
 		if mayLog {
-			l.logger.Warn("nats: the connection reports an error", "error", err)
+			l.complaints.say(err)
 		}
 		return
 	}
 	subject := quoted(err.Error())
-	denied := &serviceError{sentinel: pubsub.ErrPermissionDenied, cause: err}
+	denied := &serviceError{sentinel: pubsub.ErrPermissionDenied, cause: shown(l.foreign, err)}
 	var told []func(error)
 	l.mu.Lock()
 	if l.conn != nil && l.conn.nc == nc {
@@ -312,7 +315,7 @@ func (l *link) report(nc *natsgo.Conn, err error, mayLog bool) {
 		f(denied)
 	}
 	if len(told) == 0 && mayLog {
-		l.logger.Warn("nats: the connection reports an error", "error", err)
+		l.complaints.say(err)
 	}
 }
 
@@ -428,7 +431,7 @@ func (l *link) connect(d *dialing) {
 		l.set(nc, false)
 	} else {
 		m := meaningOf(err)
-		d.err = &serviceError{sentinel: m.sentinel, cause: err}
+		d.err = &serviceError{sentinel: m.sentinel, cause: shown(l.foreign, err)}
 	}
 	l.mu.Lock()
 	l.dialing = nil
@@ -502,5 +505,5 @@ func (l *link) call(ctx context.Context, timeout time.Duration, w watcher, f fun
 		w.refused = end
 	}
 	defer l.watch(&w)()
-	return translate(ctx, call, f(call, line))
+	return translate(ctx, call, shown(l.foreign, f(call, line)))
 }
