@@ -22,8 +22,8 @@
 // credentials, no permission, no such stream (if the Backend may not make it),
 // a stream that is not the topic's, or the Backend's end.
 //
-// Goroutines: a Backend has one while it connects; Close waits for it. Its
-// connection has those of the client library, which end with it. A stream runs
+// Goroutines: a Backend has one while it connects, or waits for a connection of
+// the caller's to be there; Close waits for it. Its connection has those of the client library, which end with it. A stream runs
 // on the goroutine that calls Receive and has no other.
 package nats
 
@@ -85,9 +85,13 @@ func New(url string, opts ...Option) (*Backend, error) {
 }
 
 // NewFromConn returns a Backend that uses a connection of the caller's, and
-// does not close it. Options about the connection are refused. The Backend
-// puts handlers of its own before nc's handlers for disconnects, reconnects,
-// errors and the end, so set yours before.
+// does not close it. Options about the connection are refused. nc may not be
+// there yet, as with nats.RetryOnFailedConnect.
+//
+// The Backend puts handlers of its own before nc's handlers for disconnects,
+// reconnects, errors and the end, so set yours before. One connection takes one
+// Backend: two that are made at the same time lose each other's handlers. They
+// stay when the Backend is closed, and then only call yours.
 //
 // If nc has a reconnect buffer, which is nats.go's default, then a message
 // whose Publish failed because the connection broke may be stored later. Such
@@ -105,6 +109,7 @@ func NewFromConn(nc *natsgo.Conn, opts ...Option) (*Backend, error) {
 	if len(o.forConnection) > 0 {
 		return nil, invalid("NewFromConn: %s is about the connection, which is made already; give it to nats.Connect instead", o.forConnection[0])
 	}
+	o.knowConn(nc)
 	b := newBackend(o)
 	b.link.adopt(nc)
 	return b, nil

@@ -3,15 +3,16 @@ package nats
 import (
 	"context"
 	"errors"
-	"log/slog"
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	natsgo "github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/topicbus/pubsub"
+	"github.com/topicbus/pubsub/internal/foreign"
 )
 
 // link is the Backend's connection to the server. It is made by the first call
@@ -20,9 +21,12 @@ import (
 type link struct {
 	dial   func(handlers []natsgo.Option) (*natsgo.Conn, error) // nil: the connection is the caller's
 	domain string
-	logger *slog.Logger
 	ctx    context.Context // ends with the Backend
 	users  sync.WaitGroup  // calls, streams that are read, and the goroutine that connects
+	tap    *tap            // nil: the connection is ours
+
+	foreign    *foreign.Filter
+	complaints complaints
 
 	mu      sync.Mutex
 	ended   bool
@@ -40,6 +44,7 @@ type conn struct {
 	nc      *natsgo.Conn
 	refused error // the server does not accept, or no longer, who we are
 	dead    bool  // it does not come back
+	awaited bool  // no handler has told of it yet
 }
 
 // line is a stretch of time in which a connection did not break.
@@ -65,38 +70,92 @@ type watcher struct {
 }
 
 func newLink(ctx context.Context, o *options) *link {
-	return &link{ctx: ctx, domain: o.domain, logger: o.logger, back: make(chan struct{}), waiting: make(map[*watcher]struct{})}
+	return &link{
+		ctx: ctx, domain: o.domain, foreign: o.foreign, complaints: complaints{log: o.logger, foreign: o.foreign},
+		back: make(chan struct{}), waiting: make(map[*watcher]struct{}),
+	}
+}
+
+// tap is what the handlers in a connection of the caller's have to do with the
+// link. They cannot be taken out, because functions cannot be compared, and
+// others may have put theirs before them. When the link is closed they only pass
+// on what they are told.
+type tap struct{ link atomic.Pointer[link] }
+
+func (t *tap) tell(f func(*link)) {
+	if l := t.link.Load(); l != nil {
+		f(l)
+	}
 }
 
 // adopt takes a connection of the caller's.
 func (l *link) adopt(nc *natsgo.Conn) {
+	t := &tap{}
+	t.link.Store(l)
+	l.tap = t
 	disconnected, reconnected := nc.DisconnectErrHandler(), nc.ReconnectHandler()
 	closed, failed := nc.ClosedHandler(), nc.ErrorHandler()
+	if plain := nc.Opts.DisconnectedCB; disconnected == nil && plain != nil { // the deprecated one, which nats.go calls if there is no other
+		disconnected = func(nc *natsgo.Conn, _ error) { plain(nc) }
+	}
 	nc.SetDisconnectErrHandler(func(nc *natsgo.Conn, err error) {
-		l.down(nc, err, false)
+		t.tell(func(l *link) { l.down(nc, err, false) })
 		if disconnected != nil {
 			disconnected(nc, err)
 		}
 	})
 	nc.SetReconnectHandler(func(nc *natsgo.Conn) {
-		l.up(nc)
+		t.tell(func(l *link) { l.up(nc) })
 		if reconnected != nil {
 			reconnected(nc)
 		}
 	})
 	nc.SetClosedHandler(func(nc *natsgo.Conn) {
-		l.down(nc, nc.LastError(), true)
+		t.tell(func(l *link) { l.down(nc, nc.LastError(), true) })
 		if closed != nil {
 			closed(nc)
 		}
 	})
 	nc.SetErrorHandler(func(nc *natsgo.Conn, sub *natsgo.Subscription, err error) {
-		l.report(nc, err, failed == nil)
+		t.tell(func(l *link) { l.report(nc, err, failed == nil) })
 		if failed != nil {
 			failed(nc, sub, err)
 		}
 	})
-	l.set(nc)
+	if nc.IsConnected() || nc.IsClosed() {
+		l.set(nc, false)
+		return
+	}
+	changes := nc.StatusChanged(natsgo.CONNECTED, natsgo.CLOSED)
+	l.set(nc, true)
+	l.users.Add(1)
+	go l.await(nc, changes)
+}
+
+// await takes note that a connection is there which was not when it was adopted.
+// If it never was before (nats.RetryOnFailedConnect), then of the handlers
+// nats.go calls only the one for the first connect, which cannot be set any more.
+func (l *link) await(nc *natsgo.Conn, changes chan natsgo.Status) {
+	defer l.users.Done()
+	defer nc.RemoveStatusListener(changes)
+	for {
+		select {
+		case <-changes:
+		case <-l.ctx.Done():
+			return
+		}
+		switch { // the change may be over
+		case nc.IsClosed():
+			return
+		case nc.IsConnected():
+			l.mu.Lock()
+			defer l.mu.Unlock()
+			if l.conn.awaited && l.line == nil {
+				l.raise(l.conn)
+			}
+			return
+		}
+	}
 }
 
 // handlers are those of a connection that is ours.
@@ -109,15 +168,21 @@ func (l *link) handlers() []natsgo.Option {
 	}
 }
 
-// set takes a new connection, whose handlers may have been called before.
-func (l *link) set(nc *natsgo.Conn) {
+// set takes a new connection, whose handlers may have been called before. awaited
+// tells that somebody waits for it to be there.
+func (l *link) set(nc *natsgo.Conn, awaited bool) {
 	l.mu.Lock()
-	l.conn = &conn{nc: nc}
+	l.conn = &conn{nc: nc, awaited: awaited}
 	l.mu.Unlock()
 	if nc.IsConnected() {
 		l.up(nc)
-	} else {
-		l.down(nc, nc.LastError(), nc.IsClosed())
+		return
+	}
+	err, dead := nc.LastError(), nc.IsClosed()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.line == nil {
+		l.lower(l.conn, err, dead)
 	}
 }
 
@@ -125,19 +190,32 @@ func (l *link) set(nc *natsgo.Conn) {
 func (l *link) up(nc *natsgo.Conn) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.conn == nil || l.conn.nc != nc || l.ctx.Err() != nil {
+	if l.conn == nil || l.conn.nc != nc {
 		return
 	}
+	if l.conn.awaited && l.line != nil {
+		l.conn.awaited = false // await was sooner
+		return
+	}
+	l.conn.awaited = false
 	if l.line != nil {
 		l.line.end(&breakError{what: "the connection broke"})
 	}
-	l.conn.refused = nil
-	n := &line{conn: l.conn, nc: nc}
+	l.raise(l.conn)
+}
+
+// raise begins a line of a connection that is there. Requires mu.
+func (l *link) raise(c *conn) {
+	if l.ctx.Err() != nil {
+		return
+	}
+	c.refused = nil
+	n := &line{conn: c, nc: c.nc}
 	var err error
 	if l.domain != "" {
-		n.js, err = jetstream.NewWithDomain(nc, l.domain)
+		n.js, err = jetstream.NewWithDomain(c.nc, l.domain)
 	} else {
-		n.js, err = jetstream.New(nc)
+		n.js, err = jetstream.New(c.nc)
 	}
 	if err != nil { // the domain was checked
 		l.line, l.lost = nil, err
@@ -157,19 +235,26 @@ func (l *link) down(nc *natsgo.Conn, err error, dead bool) {
 	if l.conn == nil || l.conn.nc != nc {
 		return
 	}
-	l.conn.dead = dead
+	l.conn.awaited = false
+	l.lower(l.conn, err, dead)
+}
+
+// lower ends the line of a connection that is not there. Requires mu.
+func (l *link) lower(c *conn, err error, dead bool) {
+	c.dead = dead
+	cause := shown(l.foreign, err)
 	if refused(err) {
-		l.conn.refused = &serviceError{sentinel: pubsub.ErrUnauthenticated, cause: err}
+		c.refused = &serviceError{sentinel: pubsub.ErrUnauthenticated, cause: cause}
 	}
 	switch {
-	case l.conn.refused != nil && dead:
-		l.lost = l.conn.refused
-	case l.conn.refused != nil:
-		l.lost = &breakError{what: "the server ended the connection", cause: l.conn.refused}
+	case c.refused != nil && dead:
+		l.lost = c.refused
+	case c.refused != nil:
+		l.lost = &breakError{what: "the server ended the connection", cause: c.refused}
 	case dead && l.dial == nil:
 		l.lost = &serviceError{sentinel: pubsub.ErrClosed, cause: natsgo.ErrConnectionClosed}
 	default:
-		l.lost = &breakError{what: "the connection broke", cause: err}
+		l.lost = &breakError{what: "the connection broke", cause: cause}
 	}
 	if l.line != nil {
 		l.line.end(l.lost)
@@ -200,18 +285,18 @@ func (l *link) report(nc *natsgo.Conn, err error, mayLog bool) {
 		l.mu.Lock()
 		defer l.mu.Unlock()
 		if l.conn != nil && l.conn.nc == nc {
-			l.conn.refused = &serviceError{sentinel: pubsub.ErrUnauthenticated, cause: err}
+			l.conn.refused = &serviceError{sentinel: pubsub.ErrUnauthenticated, cause: shown(l.foreign, err)}
 		}
 		return
 	}
 	if !errors.Is(err, natsgo.ErrPermissionViolation) {
 		if mayLog {
-			l.logger.Warn("nats: the connection reports an error", "error", err)
+			l.complaints.say(err)
 		}
 		return
 	}
 	subject := quoted(err.Error())
-	denied := &serviceError{sentinel: pubsub.ErrPermissionDenied, cause: err}
+	denied := &serviceError{sentinel: pubsub.ErrPermissionDenied, cause: shown(l.foreign, err)}
 	var told []func(error)
 	l.mu.Lock()
 	if l.conn != nil && l.conn.nc == nc {
@@ -230,7 +315,7 @@ func (l *link) report(nc *natsgo.Conn, err error, mayLog bool) {
 		f(denied)
 	}
 	if len(told) == 0 && mayLog {
-		l.logger.Warn("nats: the connection reports an error", "error", err)
+		l.complaints.say(err)
 	}
 }
 
@@ -343,10 +428,10 @@ func (l *link) connect(d *dialing) {
 	defer l.users.Done()
 	nc, err := l.dial(l.handlers())
 	if err == nil {
-		l.set(nc)
+		l.set(nc, false)
 	} else {
 		m := meaningOf(err)
-		d.err = &serviceError{sentinel: m.sentinel, cause: err}
+		d.err = &serviceError{sentinel: m.sentinel, cause: shown(l.foreign, err)}
 	}
 	l.mu.Lock()
 	l.dialing = nil
@@ -389,6 +474,9 @@ func (l *link) close() {
 	if c != nil && l.dial != nil {
 		c.nc.Close()
 	}
+	if l.tap != nil {
+		l.tap.link.Store(nil)
+	}
 }
 
 // call runs f, a request or several, with a ctx that ends with the caller's,
@@ -417,5 +505,5 @@ func (l *link) call(ctx context.Context, timeout time.Duration, w watcher, f fun
 		w.refused = end
 	}
 	defer l.watch(&w)()
-	return translate(ctx, call, f(call, line))
+	return translate(ctx, call, shown(l.foreign, f(call, line)))
 }

@@ -3,7 +3,6 @@ package nats
 import (
 	"crypto/tls"
 	"log/slog"
-	"net/url"
 	"os"
 	"strings"
 	"time"
@@ -12,6 +11,7 @@ import (
 	natsgo "github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/nats-io/nkeys"
+	"github.com/topicbus/pubsub/internal/foreign"
 )
 
 // What a Backend takes where no option says otherwise.
@@ -37,6 +37,7 @@ type options struct {
 	publishTimeout   time.Duration
 	subscribeTimeout time.Duration
 	logger           *slog.Logger
+	foreign          *foreign.Filter
 	create           bool
 	stream           jetstream.StreamConfig // of streams that are made
 	edits            []func(*jetstream.StreamConfig)
@@ -55,6 +56,7 @@ func newOptions(opts []Option) (*options, error) {
 		publishTimeout:   DefaultTimeout,
 		subscribeTimeout: DefaultTimeout,
 		logger:           slog.Default(),
+		foreign:          &foreign.Filter{},
 		create:           true,
 		stream: jetstream.StreamConfig{
 			Storage:  jetstream.FileStorage,
@@ -121,7 +123,7 @@ func (o *options) authenticate(option string, how natsgo.Option) {
 // connection, so a renewed one is taken when the server ends the old one's.
 func WithCredentialsFile(path string) Option {
 	return func(o *options) {
-		o.authenticate("WithCredentialsFile", natsgo.UserCredentials(path))
+		o.authenticate("WithCredentialsFile", o.userCredentials(path))
 		contents, err := os.ReadFile(path)
 		if err != nil {
 			o.fail("WithCredentialsFile: %v", err)
@@ -141,6 +143,7 @@ func WithCredentialsFile(path string) Option {
 func WithUserPassword(user, password string) Option {
 	return func(o *options) {
 		o.authenticate("WithUserPassword", natsgo.UserInfo(user, password))
+		o.foreign.Know(password)
 		if user == "" {
 			o.fail("WithUserPassword: the user is blank")
 		}
@@ -151,6 +154,7 @@ func WithUserPassword(user, password string) Option {
 func WithToken(token string) Option {
 	return func(o *options) {
 		o.authenticate("WithToken", natsgo.Token(token))
+		o.foreign.Know(token)
 		if token == "" {
 			o.fail("WithToken: the token is blank")
 		}
@@ -371,12 +375,7 @@ func (o *options) checkURL(list string) error {
 	if strings.TrimSpace(list) == "" {
 		return invalid("the URL is blank; nats://127.0.0.1:4222 is one")
 	}
-	for one := range strings.SplitSeq(list, ",") {
-		one = strings.TrimSpace(one)
-		if !strings.Contains(one, "://") {
-			one = "nats://" + one
-		}
-		u, err := url.Parse(one)
+	for u, err := range urls(list) {
 		switch {
 		case err != nil:
 			return invalid("a URL cannot be parsed; it must look like nats://127.0.0.1:4222")
@@ -385,12 +384,13 @@ func (o *options) checkURL(list string) error {
 		}
 		switch u.Scheme {
 		case "nats", "tls", "ws", "wss":
-		default:
-			return invalid("a URL begins with %q; use nats, tls, ws or wss", u.Scheme)
+		default: // which may be a secret at the wrong place
+			return invalid("a URL does not begin with nats://, tls://, ws:// or wss://")
 		}
 		if u.User != nil && o.auth != "" {
 			return invalid("%s and a URL both say who the client is; give one of them", o.auth)
 		}
+		o.knowUser(u.User)
 	}
 	return nil
 }

@@ -132,7 +132,8 @@ type acknowledgement struct {
 	Sequence uint64              `json:"seq"`
 }
 
-// acknowledged returns the number of a message that the server has stored.
+// acknowledged returns the number of a message that the server has stored. An
+// error has the server's whole text: see shown, which looks for secrets in it.
 func acknowledged(answer *natsgo.Msg, stream string) (uint64, error) {
 	if number, ok := plainly(answer.Data, stream); ok {
 		return number, nil
@@ -142,13 +143,13 @@ func acknowledged(answer *natsgo.Msg, stream string) (uint64, error) {
 	}
 	var a acknowledgement
 	if err := json.Unmarshal(answer.Data, &a); err != nil {
-		return 0, fmt.Errorf("%w: %q", jetstream.ErrInvalidJSAck, clip(answer.Data))
+		return 0, fmt.Errorf("%w: %s", jetstream.ErrInvalidJSAck, answer.Data)
 	}
 	if a.Error != nil {
 		return 0, a.Error
 	}
 	if a.Stream != stream || a.Sequence == 0 {
-		return 0, fmt.Errorf("%w: %q", jetstream.ErrInvalidJSAck, clip(answer.Data))
+		return 0, fmt.Errorf("%w: %s", jetstream.ErrInvalidJSAck, answer.Data)
 	}
 	return a.Sequence, nil
 }
@@ -173,8 +174,6 @@ func plainly(data []byte, stream string) (number uint64, ok bool) {
 	}
 	return number, number > 0
 }
-
-func clip(b []byte) []byte { return b[:min(len(b), 100)] }
 
 // Limits of what PublishBatch has under way.
 const (

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/cenkalti/backoff/v4"
+	natsgo "github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/nats-io/nuid"
 	"github.com/topicbus/pubsub"
@@ -170,9 +171,9 @@ func (s *stream) read() error {
 		if it == nil {
 			m, err := s.session.next(broken)
 			if err != nil {
-				return translate(s.ctx, s.session.ctx, err)
+				return translate(s.ctx, s.session.ctx, shown(s.b.link.foreign, err))
 			}
-			if it, err = read(m); err != nil {
+			if it, err = s.item(m); err != nil {
 				return err
 			}
 		}
@@ -216,7 +217,13 @@ func (s *stream) ahead() (*item, error) {
 	if m == nil {
 		return nil, nil
 	}
-	return read(m)
+	return s.item(m)
+}
+
+// item tells what m is. An error means that the session is over.
+func (s *stream) item(m *natsgo.Msg) (*item, error) {
+	it, err := read(m)
+	return it, shown(s.b.link.foreign, err)
 }
 
 // message delivers a message. more tells that the next one is here.
