@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"strconv"
 	"time"
 
@@ -84,8 +85,8 @@ func standingOf(info *jetstream.StreamInfo) standing {
 		begin: max(1, info.Config.FirstSeq),
 		last:  info.State.LastSeq,
 	}
-	st.last = max(st.last, st.begin-1)
-	st.first = max(st.begin, info.State.FirstSeq)
+	st.last = min(max(st.last, st.begin-1), math.MaxUint64-1) // nothing could follow the largest number
+	st.first = min(max(st.begin, info.State.FirstSeq), st.last+1)
 	if info.State.Msgs == 0 {
 		st.first = st.last + 1
 	}
@@ -167,7 +168,7 @@ func (s *session) begin(ctx context.Context, b *Backend, n names, _ pubsub.Posit
 // either. It asks the server less than begin does, which counts when hundreds
 // of streams come back together.
 func (s *session) resume(ctx context.Context, b *Backend, n names, behind pubsub.Position, choose chooser) (ok bool, err error) {
-	if err := s.consume(ctx, behind.Sequence+1); err != nil {
+	if err := s.consume(ctx, plus(behind.Sequence, 1)); err != nil {
 		return false, unlessGone(err)
 	}
 	after, err := findStream(ctx, s.line, n)
@@ -271,6 +272,10 @@ func (s *session) ask() error {
 	return s.line.nc.PublishRequest(s.api+"CONSUMER.MSG.NEXT."+s.stream+"."+s.name, s.sub.Subject, request)
 }
 
+// settle takes note that so many of the messages that were asked for came, or
+// are not to come.
+func (s *session) settle(n uint64) { s.pending -= int(min(n, uint64(s.pending))) }
+
 // take returns the next thing that the server sent, if there is one.
 func (s *session) take() *natsgo.Msg {
 	select {
@@ -307,7 +312,7 @@ type item struct {
 	stream   uint64 // a message's number, or that of the last one passed
 	consumer uint64
 	behind   uint64 // message: how many the stream has behind it
-	returned int    // expired: how many of those that were asked for did not come, ...
+	returned uint64 // expired: how many of those that were asked for did not come, ...
 	oversize bool   // ... because of the next one's size
 	msg      *natsgo.Msg
 }
@@ -337,7 +342,7 @@ func read(m *natsgo.Msg) (*item, error) {
 		return nil, &breakError{what: "the consumer is gone", cause: natsgo.ErrNoResponders}
 	case "408", "409":
 		if m.Header.Get("Nats-Pending-Messages") != "" {
-			return &item{kind: expired, returned: int(number(m, "Nats-Pending-Messages")), oversize: text == "Message Size Exceeds MaxBytes"}, nil
+			return &item{kind: expired, returned: number(m, "Nats-Pending-Messages"), oversize: text == "Message Size Exceeds MaxBytes"}, nil
 		}
 	}
 	return nil, &breakError{what: fmt.Sprintf("the server ended the consumer: %s %s", status, text)}

@@ -98,14 +98,14 @@ func (s *stream) begin(ctx context.Context, server jetstream.Stream, from pubsub
 	s.hold = newHold(at.Sequence, st.last)
 	s.join(st)
 	s.seq.rejoined = !from.After.IsZero()
-	return s.seq.at.Sequence + 1, nil
+	return s.seq.next(), nil
 }
 
 // join takes note of where the server's stream stands.
 func (s *stream) join(st standing) {
 	if d := s.seq.join(st); d != nil {
 		s.holes = append(s.holes, d)
-		if d.Cause == pubsub.CauseReset {
+		if d.Cause == pubsub.CauseReset && !s.seq.doubted {
 			s.at = s.seq.at.Sequence
 			s.hold.reset(s.at, st.last)
 		}
@@ -182,7 +182,7 @@ func (s *stream) read() error {
 		)
 		switch it.kind {
 		case expired:
-			s.session.pending -= it.returned
+			s.session.settle(it.returned)
 			s.session.oversize = s.session.oversize || it.oversize
 		case heartbeat:
 			if d, v = s.seq.idle(it.stream, it.consumer); v == reopen {
@@ -191,12 +191,15 @@ func (s *stream) read() error {
 			s.report(d)
 			s.emit(pubsub.Frame{Kind: pubsub.KindHeartbeat}, s.at)
 		case message:
-			s.session.pending--
+			s.session.settle(1)
 			if d, v = s.seq.message(it.stream, it.consumer); v == reopen {
 				return errGap
 			}
 			if v == drop {
 				continue
+			}
+			if it.stream <= s.at { // the numbers began anew
+				s.hold.reset(it.stream-1, it.stream)
 			}
 			s.report(d)
 			var err error
@@ -222,7 +225,7 @@ func (s *stream) ahead() (*item, error) {
 // message delivers a message. more tells that the next one is here.
 func (s *stream) message(it *item, more bool) {
 	p := pubsub.Position{Page: s.seq.at.Page, Sequence: it.stream}
-	s.hold.learn(it.stream + it.behind)
+	s.hold.learn(plus(it.stream, it.behind))
 	s.emit(pubsub.Frame{Kind: pubsub.KindMessage, More: more, Payload: payload(it.msg), Position: p}, it.stream)
 }
 
@@ -275,7 +278,7 @@ func (s *stream) reconnect(err error, up time.Duration) error {
 		var session *session
 		session, err = s.open(s.seq.at, func(_ context.Context, server jetstream.Stream) (uint64, error) {
 			s.join(standingOf(server.CachedInfo()))
-			return s.seq.at.Sequence + 1, nil
+			return s.seq.next(), nil
 		})
 		if err == nil {
 			s.session = session
