@@ -35,6 +35,7 @@ func TestDependencies(t *testing.T) {
 	}{
 		{module, []string{module + "/internal/ring"}},
 		{module + "/internal/ring", nil},
+		{module + "/internal/turns", []string{"github.com/cenkalti/backoff"}},
 		{module + "/codec", []string{module}},
 		{module + "/codec/protocodec", []string{module, "google.golang.org/protobuf"}},
 		{module + "/codec/compress", []string{module, "github.com/klauspost/compress"}},

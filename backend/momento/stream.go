@@ -9,6 +9,7 @@ import (
 	"github.com/cenkalti/backoff/v4"
 	sdk "github.com/momentohq/client-sdk-go/momento"
 	"github.com/topicbus/pubsub"
+	"github.com/topicbus/pubsub/internal/turns"
 )
 
 const (
@@ -69,7 +70,7 @@ func (b *Backend) subscribe(ctx context.Context, topic string, from pubsub.Start
 	s.backOff.Reset()
 	s.ctx, s.cancel = context.WithCancelCause(ctx)
 	s.detach = context.AfterFunc(b.ctx, func() { s.cancel(errClosed) })
-	b.recovery.streams.Add(1)
+	b.recovery.Enter()
 	if err := s.begin(from); err != nil {
 		s.release()
 		return nil, err
@@ -92,7 +93,7 @@ func one(conditions ...bool) (n int) {
 
 // release lets go of what holds the stream.
 func (s *stream) release() {
-	s.b.recovery.streams.Add(-1)
+	s.b.recovery.Leave()
 	s.detach()
 	s.cancel(nil)
 }
@@ -335,7 +336,7 @@ func (s *stream) reconnect(err error, up time.Duration) error {
 	outages.broke(s.topic, err)
 	back := false
 	defer func() { outages.over(back) }()
-	pause := recovery.budget.broke(recovery.streams.Load())
+	pause := recovery.Spend()
 	slowed := false // because of a limit
 	for attempt := 1; ; attempt++ {
 		s.state(pubsub.StateChange{State: pubsub.Reconnecting, Err: err, Attempt: attempt, Downtime: time.Since(broke)})
@@ -346,7 +347,7 @@ func (s *stream) reconnect(err error, up time.Duration) error {
 		}
 		ok, at := false, s.resumeAt()
 		s.meanwhile(func() {
-			ok = sleep(s.ctx, pause, nil) && recovery.wait(s.ctx, s.backOff, s.failures, limited)
+			ok = turns.Sleep(s.ctx, pause, nil) && recovery.Wait(s.ctx, nil, s.backOff, s.failures, limited)
 			if ok {
 				err = s.open(at)
 			}
@@ -358,7 +359,7 @@ func (s *stream) reconnect(err error, up time.Duration) error {
 		s.failures++
 		if err == nil {
 			back = true
-			s.session.proof = time.AfterFunc(provenAfter, recovery.success)
+			s.session.proof = time.AfterFunc(turns.ProvenAfter, recovery.Proven)
 			s.state(pubsub.StateChange{State: pubsub.Resumed, Downtime: time.Since(broke)})
 			s.report(s.seq.resubscribed())
 			s.hold()

@@ -8,14 +8,13 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/nats-io/nuid"
 	"github.com/topicbus/pubsub"
+	"github.com/topicbus/pubsub/internal/turns"
 )
 
 const (
 	// healthyAfter is how long a session must last for the stream's back-off to
 	// start over.
 	healthyAfter = time.Second
-	// minWait keeps a policy that does not wait from spinning.
-	minWait = time.Millisecond
 	// maxOrphans is how many consumers the server is told to forget. It forgets
 	// the others by itself.
 	maxOrphans = 50
@@ -36,8 +35,12 @@ type stream struct {
 	holes   []*pubsub.Discontinuity // found by an opening, not reported yet
 	session *session
 	orphans []string // consumers that the server may still have
-	hold    *hold
-	deliver func(context.Context, pubsub.Frame) error
+	tried   *line    // the last connection on which an attempt was made
+	// failures are the attempts that failed on a connection, and the short
+	// sessions, since the stream was up for a while.
+	failures int
+	hold     *hold
+	deliver  func(context.Context, pubsub.Frame) error
 }
 
 // subscribe makes a stream and opens its first session.
@@ -47,6 +50,7 @@ func (b *Backend) subscribe(ctx context.Context, n names, from pubsub.Start) (*s
 		return nil, invalid("the function given to WithBackoff returned nil")
 	}
 	s.backOff.Reset()
+	b.recovery.Enter()
 	s.ctx, s.cancel = context.WithCancelCause(ctx)
 	s.detach = context.AfterFunc(b.ctx, func() { s.cancel(errClosed) })
 	var err error
@@ -115,6 +119,7 @@ func (s *stream) join(st standing) {
 
 // release lets go of what holds the stream.
 func (s *stream) release() {
+	s.b.recovery.Leave()
 	s.detach()
 	s.cancel(nil)
 }
@@ -261,9 +266,13 @@ func (s *stream) emit(f pubsub.Frame, at uint64) {
 // will be none.
 func (s *stream) reconnect(err error, up time.Duration) error {
 	broke, broken := time.Now(), s.session.line
+	s.tried = broken
 	if up >= healthyAfter {
 		s.backOff.Reset()
+		s.failures = 0
 		s.orphans = s.orphans[len(s.orphans)-1:] // but for the one that broke
+	} else {
+		s.failures++
 	}
 	s.hold.broken(true)
 	for attempt := 1; !permanent(err); attempt++ {
@@ -275,6 +284,7 @@ func (s *stream) reconnect(err error, up time.Duration) error {
 		if refused := s.b.link.fate(broken.conn); refused != nil {
 			return refused
 		}
+		s.tried = s.b.line()
 		var session *session
 		session, err = s.open(s.seq.at, func(_ context.Context, server jetstream.Stream) (uint64, error) {
 			s.join(standingOf(server.CachedInfo()))
@@ -282,9 +292,14 @@ func (s *stream) reconnect(err error, up time.Duration) error {
 		})
 		if err == nil {
 			s.session = session
+			proof := time.AfterFunc(turns.ProvenAfter, s.b.recovery.Proven)
+			session.release = append(session.release, func() { proof.Stop() })
 			s.hold.broken(false)
 			s.state(pubsub.StateChange{State: pubsub.Resumed, Downtime: time.Since(broke)})
 			return nil
+		}
+		if s.tried != nil {
+			s.failures++
 		}
 		s.report(s.holes...)
 		s.holes = nil
@@ -292,19 +307,35 @@ func (s *stream) reconnect(err error, up time.Duration) error {
 	return err
 }
 
-// wait waits as long as the back-off says, or until there is a connection
-// again. It reports false if no attempt is to be made.
+// wait waits until an attempt is to be made. It reports false if none is.
+//
+// While there is no connection attempts cost the server nothing: each stream
+// waits as long as its back-off says. On a new connection all make their first
+// attempt at once, as far as the budget goes, and the later ones in turn.
 func (s *stream) wait(back <-chan struct{}) bool {
-	d := s.backOff.NextBackOff()
-	if d == backoff.Stop {
+	now := s.b.line()
+	if now == nil || now != s.tried {
+		d := s.backOff.NextBackOff()
+		if d == backoff.Stop {
+			return false
+		}
+		if now == nil {
+			turns.Sleep(s.ctx, max(d, turns.MinWait), back)
+			if now = s.b.line(); now == nil {
+				return s.ctx.Err() == nil
+			}
+		}
+		return turns.Sleep(s.ctx, s.b.recovery.Spend(), now.ctx.Done())
+	}
+	if s.failures == 0 && !turns.Sleep(s.ctx, s.b.recovery.Spend(), now.ctx.Done()) {
 		return false
 	}
-	timer := time.NewTimer(max(d, minWait))
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-	case <-back:
-	case <-s.ctx.Done():
-	}
-	return s.ctx.Err() == nil
+	return s.b.recovery.Wait(s.ctx, now.ctx.Done(), s.backOff, s.failures, false)
+}
+
+// line returns the present connection, nil if there is none.
+func (b *Backend) line() *line {
+	b.link.mu.Lock()
+	defer b.link.mu.Unlock()
+	return b.link.line
 }
