@@ -32,7 +32,8 @@ const (
 
 // session is one consumer of a stream, for as long as it lives.
 type session struct {
-	ctx     context.Context // ends with the stream's, and with a cause when the session broke
+	parent  context.Context // the stream's
+	ctx     context.Context // ends with parent, and with a cause when the session broke; nil before start
 	cancel  context.CancelCauseFunc
 	release []func()
 	line    *line
@@ -110,7 +111,7 @@ func (b *Backend) open(ctx context.Context, n names, name string, behind pubsub.
 	var s *session
 	err := b.link.call(ctx, b.options.subscribeTimeout, watcher{token: n.stream}, func(call context.Context, l *line) error {
 		for try := range maxMade {
-			s = b.newSession(l, n, fmt.Sprintf("%s-%d", name, try))
+			s = b.newSession(ctx, l, n, fmt.Sprintf("%s-%d", name, try))
 			attempt := s.begin
 			if try == 0 && !behind.IsZero() {
 				attempt = s.resume
@@ -124,14 +125,11 @@ func (b *Backend) open(ctx context.Context, n names, name string, behind pubsub.
 	if err != nil {
 		return nil, err
 	}
-	if err := s.start(ctx, b.link); err != nil {
-		return nil, translate(ctx, ctx, err)
-	}
 	return s, nil
 }
 
-func (b *Backend) newSession(l *line, n names, name string) *session {
-	s := &session{line: l, stream: n.stream, name: name, stall: b.options.stallTimeout, began: time.Now()}
+func (b *Backend) newSession(ctx context.Context, l *line, n names, name string) *session {
+	s := &session{parent: ctx, line: l, stream: n.stream, name: name, stall: b.options.stallTimeout, began: time.Now()}
 	s.api = jetstream.DefaultAPIPrefix
 	if b.options.domain != "" {
 		s.api = fmt.Sprintf("$JS.%s.API.", b.options.domain)
@@ -157,7 +155,7 @@ func (s *session) begin(ctx context.Context, b *Backend, n names, _ pubsub.Posit
 	// before and behind.
 	after, err := findStream(ctx, s.line, n)
 	if err == nil && same(after, uint64(before.CachedInfo().Created.UnixNano()), before.CachedInfo().State.LastSeq) {
-		return true, nil
+		return true, s.start(b.link)
 	}
 	s.forget()
 	return false, unlessGone(err)
@@ -165,18 +163,26 @@ func (s *session) begin(ctx context.Context, b *Backend, n names, _ pubsub.Posit
 
 // resume makes the consumer behind a position. It reports false if the stream
 // is not the one that the position is of: then the consumer may not be its
-// either. It asks the server less than begin does, which counts when hundreds
-// of streams come back together.
+// either. It asks the server less than begin does, and lets the first messages
+// come meanwhile, which counts when hundreds of streams come back together.
 func (s *session) resume(ctx context.Context, b *Backend, n names, behind pubsub.Position, choose chooser) (ok bool, err error) {
 	if err := s.consume(ctx, plus(behind.Sequence, 1)); err != nil {
 		return false, unlessGone(err)
 	}
+	if err := s.start(b.link); err != nil {
+		return false, err
+	}
+	if err := s.ask(); err != nil {
+		s.end()
+		return false, err
+	}
 	after, err := findStream(ctx, s.line, n)
 	if err == nil && same(after, behind.Page, behind.Sequence) {
-		_, err = choose(ctx, after)
-		return err == nil, err
+		if _, err = choose(ctx, after); err == nil {
+			return true, nil
+		}
 	}
-	s.forget()
+	s.end()
 	return false, unlessGone(err)
 }
 
@@ -211,20 +217,26 @@ func (s *session) consume(ctx context.Context, next uint64) error {
 // forget has the server forget the consumer, and does not wait for it.
 func (s *session) forget() { s.forgetOther(s.name) }
 
-// forgetOther has it forget another consumer of the same stream, which may not
+// forgetOthers has it forget other consumers of the same stream, which may not
 // be there.
+func (s *session) forgetOthers(names []string) {
+	for _, name := range names {
+		s.forgetOther(name)
+	}
+}
+
 func (s *session) forgetOther(name string) {
 	_ = s.line.nc.PublishRequest(s.api+"CONSUMER.DELETE."+s.stream+"."+name, s.line.nc.NewInbox(), nil)
 }
 
 // start has the session ready to ask for messages.
-func (s *session) start(ctx context.Context, l *link) (err error) {
+func (s *session) start(l *link) (err error) {
 	s.in = make(chan *natsgo.Msg, 2*batchMessages+spare)
 	if s.sub, err = s.line.nc.ChanSubscribe(s.line.nc.NewInbox(), s.in); err != nil {
 		s.forget()
 		return err
 	}
-	s.ctx, s.cancel = context.WithCancelCause(ctx)
+	s.ctx, s.cancel = context.WithCancelCause(s.parent)
 	s.timer = time.NewTimer(s.stall)
 	s.release = append(s.release,
 		l.watch(&watcher{token: s.name, refused: s.cancel}),

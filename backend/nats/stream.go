@@ -2,6 +2,7 @@ package nats
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/cenkalti/backoff/v4"
@@ -67,15 +68,10 @@ func (b *Backend) subscribe(ctx context.Context, n names, from pubsub.Start) (*s
 
 // open makes an attempt to open a session. A consumer of an attempt that broke
 // may be there nevertheless, and so may that of a session whose connection
-// broke: the next session has the server forget them.
+// broke.
 func (s *stream) open(behind pubsub.Position, choose chooser) (*session, error) {
 	name := nuid.Next()
 	session, err := s.b.open(s.ctx, s.n, name, behind, choose)
-	if err == nil {
-		for _, orphan := range s.orphans {
-			session.forgetOther(orphan) // again, until a session lasts: this connection may break too
-		}
-	}
 	s.orphans = append(s.orphans[max(0, len(s.orphans)-maxOrphans):], name+"-0") // later tries are rare
 	return session, err
 }
@@ -285,6 +281,7 @@ func (s *stream) reconnect(err error, up time.Duration) error {
 			return refused
 		}
 		s.tried = s.b.line()
+		orphans := slices.Clone(s.orphans)
 		var session *session
 		session, err = s.open(s.seq.at, func(_ context.Context, server jetstream.Stream) (uint64, error) {
 			s.join(standingOf(server.CachedInfo()))
@@ -292,8 +289,17 @@ func (s *stream) reconnect(err error, up time.Duration) error {
 		})
 		if err == nil {
 			s.session = session
-			proof := time.AfterFunc(turns.ProvenAfter, s.b.recovery.Proven)
-			session.release = append(session.release, func() { proof.Stop() })
+			// The orphans are forgotten when the others are back too, and again
+			// until a session lasts: this connection may break as well.
+			proof := time.AfterFunc(turns.ProvenAfter, func() {
+				s.b.recovery.Proven()
+				session.forgetOthers(orphans)
+			})
+			session.release = append(session.release, func() {
+				if proof.Stop() {
+					session.forgetOthers(orphans)
+				}
+			})
 			s.hold.broken(false)
 			s.state(pubsub.StateChange{State: pubsub.Resumed, Downtime: time.Since(broke)})
 			return nil
