@@ -594,3 +594,102 @@ func TestSubscribeOfABackendThatDoesNotReturn(t *testing.T) {
 		})
 	}
 }
+
+// slowErr is a ctx that takes its time to say why it ended.
+type slowErr struct {
+	context.Context
+	ended chan struct{}
+	told  chan struct{}
+}
+
+func (c slowErr) Done() <-chan struct{} { return c.ended }
+
+func (c slowErr) Err() error {
+	select {
+	case <-c.ended:
+		<-c.told
+		return context.Canceled
+	default:
+		return nil
+	}
+}
+
+// Close counts the message of a publisher that has given up, but has not said so.
+func TestCloseWaitsForWhoFoundNoRoom(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		bus := pubsub.New(memory.New(), ints{}, pubsub.WithBuffer(2))
+		defer bus.Close()
+		s := subscribe(t, bus, "t", pubsub.Overflow(pubsub.Block))
+		publish(t, bus, "t", 1, 2)
+		ctx := slowErr{t.Context(), make(chan struct{}), make(chan struct{})}
+		go bus.Publish(ctx, "t", 3)
+		synctest.Wait()
+		close(ctx.ended)
+		synctest.Wait()
+		tell := sync.OnceFunc(func() { close(ctx.told) })
+		defer tell()
+		time.AfterFunc(time.Minute, tell)
+		require.NoError(t, s.Close())
+		require.EqualValues(t, 3, s.Stats().Dropped)
+	})
+}
+
+// Close of a bus says how many subscriptions it took unread messages from.
+func TestBusCloseCountsWhoDropped(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var log logOf
+		bus := pubsub.New(memory.New(), ints{}, log.option())
+		for range 2 {
+			subscribe(t, bus, "t")
+		}
+		read := subscribe(t, bus, "t")
+		publish(t, bus, "t", 1, 2)
+		next(t, read, 2)
+		bus.Close()
+		require.Equal(t, 1, log.lines("dropped=4 subscriptions=2"), log.String())
+	})
+}
+
+// Drain of a bus gives up a channel that is full and that nobody reads.
+func TestBusDrainWithAFullChannel(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		bus := pubsub.New(memory.New(), ints{})
+		s := subscribe(t, bus, "t")
+		c := s.C()
+		for n := range 50 {
+			publish(t, bus, "t", n)
+		}
+		synctest.Wait()
+		require.Error(t, bus.Drain(context.Background()))
+		require.EqualValues(t, 18, s.Stats().Dropped)
+		got := 0
+		for range c {
+			got++
+		}
+		require.Equal(t, 32, got)
+	})
+}
+
+// Wait, begun while a callback runs, returns with it.
+func TestWaitForACallback(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		backend := &script{}
+		bus := pubsub.New(backend, ints{})
+		defer bus.Close()
+		release := make(chan struct{})
+		s := subscribe(t, bus, "t", pubsub.OnHeartbeat(func() { <-release }))
+		go func() {
+			for range s.Messages() {
+			}
+		}()
+		backend.stream(0).play(heartbeat())
+		synctest.Wait()
+		s.Close()
+		waited := make(chan error, 1)
+		go func() { waited <- s.Wait(context.Background()) }()
+		synctest.Wait()
+		require.Empty(t, waited)
+		close(release)
+		require.NoError(t, <-waited)
+	})
+}

@@ -27,9 +27,11 @@ import (
 //     MarshalText can be;
 //   - a T that can never be decoded, because it has at any depth an interface
 //     other than any, such as error; a function or channel; a struct of which no
-//     field is written. Tag a field `json:"-"` to leave it out. What types with
-//     methods of their own (MarshalJSON, MarshalText) write is for them to see
-//     to;
+//     field is written; two fields of one JSON name, of which encoding/json
+//     leaves out one or both. (A field that one of an outer struct hides, as in
+//     Go, is left out without an error.) Tag a field `json:"-"` to leave it out.
+//     What types with methods of their own (MarshalJSON, MarshalText) write is
+//     for them to see to;
 //   - a value that JSON cannot express (NaN, a cycle); errors.As finds the
 //     errors of encoding/json.
 //

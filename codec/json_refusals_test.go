@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/big"
 	"net/netip"
+	"reflect"
 	"sync"
 	"testing"
 	"time"
@@ -198,6 +199,104 @@ func TestJSONRefusesTypesThatDoNotComeBack(t *testing.T) {
 	_, err := codec.JSON[[]chan int]().Encode(nil)
 	var unsupported *json.UnsupportedTypeError
 	require.ErrorAs(t, err, &unsupported)
+}
+
+type (
+	Named   struct{ Name string }
+	Titled  struct{ Title string }
+	Renamed struct {
+		Title string `json:"Name"`
+	}
+	Label    struct{ Name string }
+	Deeper   struct{ Named }
+	Also     struct{ Named }
+	twoOfOne struct{ A, B Named }
+	hides    struct {
+		Name string
+		Named
+		Titled
+	}
+	renames struct {
+		A int
+		B int `json:"A"`
+	}
+	// ownTwin leads back to itself by value and by an embedded pointer.
+	ownTwin struct{ *OwnTwin }
+	OwnTwin struct {
+		Any  any
+		Back []ownTwin
+	}
+)
+
+// encoding/json leaves out fields whose names collide, without an error.
+func TestJSONRefusesFieldsOfOneName(t *testing.T) {
+	const both, one = ` as well, so neither would be written`, ` as well, and by its tag, so this one would not be written`
+	typeRefused[struct {
+		Named
+		*Label
+	}](t, `.Named.Name: invalid argument: the field Label.Name has the JSON name "Name"`+both)
+	typeRefused[struct {
+		A int
+		B int `json:"A"`
+		C int
+	}](t, `.A: invalid argument: the field B has the JSON name "A"`+one)
+	typeRefused[struct {
+		B int `json:"A,omitempty"`
+		A int
+	}](t, `.A: invalid argument: the field B has the JSON name "A"`+one)
+	typeRefused[struct {
+		Named
+		Renamed
+		More int
+	}](t, `.Named.Name: invalid argument: the field Renamed.Title has the JSON name "Name"`+one)
+	typeRefused[struct {
+		Deeper
+		Also
+	}](t, `.Deeper.Named.Name: invalid argument: the field Also.Named.Name has the JSON name "Name"`+both)
+	typeRefused[struct {
+		Deeper
+		*Also
+		Titled Titled
+	}](t, `.Deeper.Named.Name: invalid argument: the field Also.Named.Name`)
+	typeRefused[[]struct{ In *struct{ *renames } }](t, `[].In.renames.A: invalid argument: the field renames.B has the JSON name "A"`)
+
+	// go vet finds them only where a struct is written down.
+	twins := reflect.StructOf([]reflect.StructField{
+		{Name: "A", Type: reflect.TypeFor[int](), Tag: `json:"a"`},
+		{Name: "B", Type: reflect.TypeFor[int](), Tag: `json:"a,omitempty"`},
+	})
+	p, err := codec.JSON[any]().Encode(map[string]any{"x": reflect.Zero(twins).Interface()})
+	require.ErrorIs(t, err, pubsub.ErrInvalidArgument, "published %s", p.Data)
+	require.ErrorContains(t, err, `["x"].A: invalid argument: the field B has the JSON name "a"`+both)
+
+	// A name in a tag that encoding/json does not take does not count.
+	untaken := reflect.New(reflect.StructOf([]reflect.StructField{
+		{Name: "A", Type: reflect.TypeFor[int](), Tag: `json:"no\"name"`},
+		{Name: "B", Type: reflect.TypeFor[int](), Tag: `json:"no\"name"`},
+	})).Interface()
+	p, err = codec.JSON[any]().Encode(untaken)
+	require.NoError(t, err)
+	require.JSONEq(t, `{"A":0,"B":0}`, string(p.Data))
+
+	comesBack(t, hides{Name: "outer", Titled: Titled{"t"}})
+	p, err = codec.JSON[hides]().Encode(hides{Name: "outer", Named: Named{notUTF8}})
+	require.NoError(t, err, "what is hidden, as in Go, is not published")
+	require.JSONEq(t, `{"Name":"outer","Title":""}`, string(p.Data))
+	comesBack(t, twoOfOne{Named{"a"}, Named{"b"}})
+	comesBack(t, struct {
+		A int `json:"A"`
+		B int `json:"a"`
+	}{1, 2})
+	comesBack(t, struct {
+		A int `json:"-"`
+		B int `json:"A"`
+	}{B: 1})
+	comesBack(t, struct {
+		Named `json:"Title"`
+		Other Named
+	}{Named{"a"}, Named{"b"}})
+	_, err = codec.JSON[any]().Encode(ownTwin{&OwnTwin{Any: "x", Back: []ownTwin{{&OwnTwin{Any: notUTF8}}}}})
+	require.ErrorContains(t, err, ".OwnTwin.Back[0].OwnTwin.Any: invalid payload")
 }
 
 func typeRefused[T any](t *testing.T, says string) {

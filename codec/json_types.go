@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"reflect"
-	"strings"
 	"sync"
 	"sync/atomic"
 
@@ -68,14 +67,13 @@ type jsonType struct {
 	// text: strings are in it, or what marshals itself to text.
 	text bool
 	// fields are those of a struct that are written.
-	fields []jsonStructField
+	fields []jsonTypeField
 }
 
-type jsonStructField struct {
-	index    int
-	name     string // in Go
-	embedded bool   // its fields stand in its place
-	t        *jsonType
+type jsonTypeField struct {
+	jsonField
+	// t is nil behind an embedded pointer, which may lead back to the struct.
+	t *jsonType
 }
 
 // root returns what matters of T. It is always called with the same.
@@ -96,11 +94,13 @@ func (ts *jsonTypes) of(p jsonPart) *jsonType {
 	err := s.visit(p)
 	found := &jsonType{jsonPart: p, err: err, look: s.look, text: s.text}
 	if p.Kind() == reflect.Struct {
-		for i := range p.NumField() {
-			f := p.Field(i)
-			if name, ok := jsonField(f); ok {
-				found.fields = append(found.fields, jsonStructField{i, f.Name, name == "", ts.of(p.with(f.Type))})
+		fields, _ := jsonFields(p) // if that fails, so did visit
+		for _, f := range fields {
+			field := jsonTypeField{jsonField: f}
+			if !f.pointer {
+				field.t = ts.of(f.jsonPart)
 			}
+			found.fields = append(found.fields, field)
 		}
 	}
 	ts.all.Store(p, found)
@@ -119,26 +119,6 @@ func (p jsonPart) receiver() reflect.Type {
 		return reflect.PointerTo(p.Type)
 	}
 	return p.Type
-}
-
-// jsonField returns the name that encoding/json writes for a field, or false if
-// it writes none. The fields of an embedded struct stand in its place, with no
-// name of its own.
-func jsonField(f reflect.StructField) (name string, ok bool) {
-	embedded := f.Type
-	if embedded.Kind() == reflect.Pointer {
-		embedded = embedded.Elem()
-	}
-	isStruct := f.Anonymous && embedded.Kind() == reflect.Struct
-	tag := f.Tag.Get("json")
-	if tag == "-" || !f.IsExported() && !isStruct {
-		return "", false
-	}
-	name, _, _ = strings.Cut(tag, ",")
-	if name == "" && !isStruct {
-		name = f.Name
-	}
-	return name, true
 }
 
 // jsonScan goes through all that a type is made of.
@@ -211,72 +191,25 @@ func marshalsKey(t reflect.Type) bool {
 }
 
 func (s *jsonScan) visitStruct(p jsonPart) error {
-	written := 0
-	for i := range p.NumField() {
-		f := p.Field(i)
-		name, ok := jsonField(f)
-		if !ok {
-			continue
+	fields, err := jsonFields(p)
+	if err != nil {
+		return err
+	}
+	for _, f := range fields {
+		if f.hidden != "" && !p.inAny {
+			return at(f.hidden, neverBack("an embedded pointer to a struct that is not exported (%v) cannot be decoded", f.hiddenType))
 		}
-		if name == "" { // embedded
-			n, err := s.visitEmbedded(f, p.with(f.Type))
-			if err != nil {
-				return at("."+f.Name, err)
-			}
-			written += n
-			continue
-		}
-		written++
-		if err := s.visit(p.with(f.Type)); err != nil {
-			return at("."+f.Name, err)
+		if err := s.visit(f.jsonPart); err != nil {
+			return at(f.path, err)
 		}
 	}
-	if written > 0 || p.Size() == 0 {
+	if len(fields) > 0 || p.Size() == 0 {
 		return nil
 	}
 	if p.addressable = true; p.marshalsItself() {
 		return neverBack("the methods of %v have a pointer for their receiver, which encoding/json cannot get here; use a pointer", p.Type)
 	}
 	return neverBack("no field of %v would be written: none is exported, and it has neither MarshalJSON nor MarshalText", p.Type)
-}
-
-// visitEmbedded returns how many fields an embedded struct contributes.
-func (s *jsonScan) visitEmbedded(f reflect.StructField, p jsonPart) (int, error) {
-	if p.Kind() == reflect.Pointer {
-		p = p.elem()
-	}
-	n := writtenFields(p.Type, nil)
-	if n == 0 || s.seen[p] {
-		return n, nil
-	}
-	s.seen[p] = true
-	if f.Type.Kind() == reflect.Pointer && !f.IsExported() && !p.inAny {
-		return n, neverBack("an embedded pointer to a struct that is not exported (%v) cannot be decoded", p.Type)
-	}
-	return n, s.visitStruct(p)
-}
-
-// writtenFields counts the fields that encoding/json writes of a struct.
-func writtenFields(t reflect.Type, outer []reflect.Type) int {
-	for _, o := range outer {
-		if o == t {
-			return 0
-		}
-	}
-	n := 0
-	for i := range t.NumField() {
-		f := t.Field(i)
-		switch name, ok := jsonField(f); {
-		case !ok:
-		case name != "":
-			n++
-		case f.Type.Kind() == reflect.Pointer:
-			n += writtenFields(f.Type.Elem(), append(outer, t))
-		default:
-			n += writtenFields(f.Type, append(outer, t))
-		}
-	}
-	return n
 }
 
 func neverBack(format string, args ...any) error {

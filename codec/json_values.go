@@ -71,27 +71,19 @@ func (w jsonWalk) value(v reflect.Value, t *jsonType) error {
 
 func (w jsonWalk) structValue(v reflect.Value, t *jsonType) error {
 	for _, f := range t.fields {
-		look := w.value
-		if f.embedded {
-			look = w.embedded
+		part, err := v.FieldByIndexErr(f.index)
+		if err != nil {
+			continue // of an embedded pointer that is nil
 		}
-		if err := look(v.Field(f.index), f.t); err != nil {
-			return at("."+f.name, err)
+		of := f.t
+		if of == nil {
+			of = w.types.of(f.jsonPart)
+		}
+		if err := w.value(part, of); err != nil {
+			return at(f.path, err)
 		}
 	}
 	return nil
-}
-
-// embedded looks at the fields of an embedded struct. If it has none that are
-// written, that is no fault of the outer one.
-func (w jsonWalk) embedded(v reflect.Value, t *jsonType) error {
-	if t.Kind() == reflect.Pointer {
-		if v.IsNil() {
-			return nil
-		}
-		v, t = v.Elem(), w.types.of(t.elem())
-	}
-	return w.structValue(v, t)
 }
 
 func (w jsonWalk) mapValue(m reflect.Value, p jsonPart) error {

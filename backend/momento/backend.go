@@ -22,6 +22,15 @@
 // told without a count. A stream that breaks on such a message again and again
 // goes on behind it.
 //
+// So does one that fails again and again, in any way, where it asks for one
+// message. An outage looks like that, too, and is no reason to skip a message. So
+// after five failures and half a minute the stream looks, with a Subscribe that
+// asks for no place, whether the service brings other messages. If it does, and
+// fails on that one again, twice in a row, then the stream goes on behind it; or
+// with what comes next, if the service tells of nothing behind it, or says
+// that there is no such place. An error about the place itself, such as an invalid
+// argument, has the stream look at once.
+//
 // # Where a stream begins
 //
 // The service tells a new stream the number that the topic stands at, at once,
@@ -40,16 +49,18 @@
 //
 // # How a stream ends
 //
-// A stream ends by itself only with an error that will not pass, by the word of
-// the service itself: refused credentials, no permission, no such cache, an
-// invalid argument ([WithRefusalPatience] has it wait for that to pass), or the
-// Backend's end. What gRPC says, or what stands between, such as a proxy with an
-// error page, counts as pubsub.ErrUnavailable, and the stream goes on trying.
+// A stream ends by itself only with an error that does not pass: refused
+// credentials, no permission, no such cache, an invalid argument, if it lasts as
+// long as [WithRefusalPatience] says, by default [DefaultRefusalPatience]; or the
+// Backend's end. What gRPC says, or what is known to stand between, such as a proxy
+// with an error page, counts as pubsub.ErrUnavailable, and the stream goes on
+// trying for ever.
 //
 // # What others write
 //
 // Texts from outside are kept and shown up to 512 bytes, without control
-// characters, and without the credentials that the Backend uses. That holds for
+// characters, and without the credentials that the Backend uses: whole, in pieces
+// of 16 bytes or more, URL-encoded, or with other characters between. That holds for
 // the errors of the service and of what stands between, also where errors.As
 // finds an SDK error in them, and for what the SDK logs, which is logged at Debug.
 //

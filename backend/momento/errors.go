@@ -48,7 +48,8 @@ var sentinels = map[string]error{
 	sdk.ClientSdkError:               pubsub.ErrUnavailable,
 }
 
-// permanent reports whether err ends a subscription: trying again cannot help.
+// permanent reports whether err ends a subscription, if it lasts: trying again
+// cannot help.
 func permanent(err error) bool {
 	for _, sentinel := range []error{
 		pubsub.ErrUnauthenticated, pubsub.ErrPermissionDenied, pubsub.ErrNotFound, pubsub.ErrInvalidArgument, pubsub.ErrClosed,
@@ -85,7 +86,9 @@ func exhausted(err error) bool { return code(err) == sdk.ClientResourceExhausted
 // or by something between us and the service, such as a proxy. An error page
 // has a code that gRPC derives from its HTTP status; only the texts tell that
 // from the service's own word. A refusal without any text counts too: it is
-// what proxies give that have no text of their own, and the service has one.
+// what proxies give that have no text of their own, and the service has one. The
+// list of texts cannot be complete, and what the service says is written down
+// nowhere: what is taken for its word must last, see [WithRefusalPatience].
 func between(err error) bool {
 	text, ok := said(err)
 	return ok && (text == "" || hasPrefix(text, notTheService))

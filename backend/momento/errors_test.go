@@ -10,6 +10,7 @@ import (
 	sdk "github.com/momentohq/client-sdk-go/momento"
 	"github.com/stretchr/testify/require"
 	"github.com/topicbus/pubsub"
+	"github.com/topicbus/pubsub/backend/momento"
 	"github.com/topicbus/pubsub/backend/momento/momentotest"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -19,7 +20,7 @@ import (
 // and through the SDK.
 func TestErrorOfEveryCode(t *testing.T) {
 	srv := newServer(t)
-	b := open(t, srv)
+	b := open(t, srv, momento.WithRefusalPatience(0))
 	for _, test := range []struct {
 		code      codes.Code
 		sentinel  error

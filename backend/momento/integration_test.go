@@ -336,7 +336,7 @@ func TestRefusals(t *testing.T) {
 
 func TestCacheDeletedInMidStream(t *testing.T) {
 	srv := newServer(t)
-	l := listen(t, open(t, srv), "topic")
+	l := listen(t, open(t, srv, momento.WithRefusalPatience(time.Second)), "topic")
 	require.NoError(t, srv.DeleteCache("cache"))
 	<-l.done
 	require.ErrorIs(t, l.err, pubsub.ErrNotFound)
@@ -347,7 +347,7 @@ func TestTokenExpiresInMidStream(t *testing.T) {
 	var generation atomic.Int64
 	token := func() string { return fmt.Sprint("token-", generation.Load()) }
 	srv.AddToken(token(), "")
-	b := open(t, srv, momento.WithCredentialsFunc(func(context.Context) (auth.CredentialProvider, error) {
+	b := open(t, srv, momento.WithRefusalPatience(time.Second), momento.WithCredentialsFunc(func(context.Context) (auth.CredentialProvider, error) {
 		return srv.CredentialsFor(token()), nil
 	}))
 	l := listen(t, b, "topic")

@@ -329,6 +329,52 @@ func TestAbsurdAnnouncementIsAReset(t *testing.T) {
 	})
 }
 
+// What proxies say in words of their own is taken for the service's: no list
+// knows them all. It ends no subscription as long as it may pass.
+func TestRefusalsInAnyWordsMayPass(t *testing.T) {
+	for _, refusal := range []error{
+		sdk.NewMomentoError(sdk.PermissionError, "denied by ext_authz", nil),
+		sdk.NewMomentoError(sdk.PermissionError, "Forbidden", nil),
+		sdk.NewMomentoError(sdk.PermissionError, "PERMISSION_DENIED: API blocked", nil),
+		sdk.NewMomentoError(sdk.PermissionError, "HTTP 403", nil),
+		sdk.NewMomentoError(sdk.AuthenticationError, "unauthorized.", nil),
+		sdk.NewMomentoError(sdk.CacheNotFoundError, "no route", nil),
+		sdk.NewMomentoError(sdk.InvalidArgumentError, "bad request", nil),
+	} {
+		t.Run(refusal.Error(), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				topic := &topicOf7{last: 1}
+				s := newService(t)
+				s.onTry = topic.answer
+				var until time.Time
+				topic.fault = func(uint64) ([]any, error) {
+					switch {
+					case topic.requests == 1:
+						until = time.Now().Add(time.Minute + 8*time.Second)
+						return []any{text(7, 1, "x"), time.Minute, refusal}, nil
+					case time.Now().Before(until):
+						return nil, refusal
+					}
+					return nil, nil
+				}
+				b := s.newBackend(WithStallTimeout(0))
+				r := receive(t, b, t.Context(), pubsub.Position{})
+				require.ErrorIs(t, r.state(t, pubsub.Reconnecting).Err, refusal)
+				s.mu.Lock()
+				topic.last = 3
+				s.mu.Unlock()
+				_, err := b.Subscribe(t.Context(), "another", pubsub.Start{})
+				require.ErrorIs(t, err, refusal, "who comes now is told at once")
+				time.Sleep(time.Minute)
+				h := r.hear()
+				require.NoError(t, h.ended)
+				require.Equal(t, []uint64{2, 3}, h.messages)
+				require.Empty(t, h.holes)
+			})
+		})
+	}
+}
+
 // A refusal that passes within the stated time does not end a stream.
 func TestRefusalPatience(t *testing.T) {
 	refusals := map[string]error{

@@ -19,6 +19,10 @@ import (
 // [WithStallTimeout].
 const DefaultStallTimeout = time.Minute
 
+// DefaultRefusalPatience is the refusal patience of a Backend made without
+// [WithRefusalPatience].
+const DefaultRefusalPatience = 10 * time.Second
+
 // Option configures a [Backend]. New rejects values that cannot work.
 type Option func(*options)
 
@@ -44,10 +48,11 @@ type options struct {
 
 func defaults() options {
 	return options{
-		backOff:      defaultBackOff,
-		stallTimeout: DefaultStallTimeout,
-		logger:       slog.Default(),
-		newClient:    sdk.NewTopicClient,
+		backOff:         defaultBackOff,
+		stallTimeout:    DefaultStallTimeout,
+		refusalPatience: DefaultRefusalPatience,
+		logger:          slog.Default(),
+		newClient:       sdk.NewTopicClient,
 	}
 }
 
@@ -88,7 +93,8 @@ func WithCredentials(p auth.CredentialProvider) Option {
 // Subscribe, and for fresh ones when the service refuses some that it has
 // accepted before, as it does when a disposable token expires. Subscriptions
 // then go on where they were. Fresh credentials that are refused at once are a
-// permanent error, and for a second f is not asked for others.
+// permanent error, as [WithRefusalPatience] says, and for a second f is not asked
+// for others.
 //
 // Momento's disposable tokens live for 25 hours at most: a process that runs for
 // longer with such a token needs this option, and not WithCredentials.
@@ -188,11 +194,13 @@ func WithBackoff(f func() backoff.BackOff) Option {
 // WithRefusalPatience has a stream that the service accepted once, and refuses
 // now, go on trying for d before the refusal ends it: wrong credentials, no
 // permission, no such cache, an invalid argument. Such a refusal can pass, as
-// where permissions are being rolled out or credentials are being swapped.
-// Meanwhile the stream's states are Reconnecting, with the refusal as their Err.
-// The time counts from the first refusal since the stream was up for a second.
+// where permissions are being rolled out or credentials are being swapped. It can
+// also be that of a proxy, whose texts are its own: only those of common ones are
+// known. Meanwhile the stream's states are Reconnecting, with the refusal as their
+// Err. The time counts from the first refusal since the stream was up for a second.
 //
-// The first Subscribe of a stream fails at once nevertheless. The default is 0.
+// The first Subscribe of a stream fails at once nevertheless. The default is
+// [DefaultRefusalPatience]; with 0 the first refusal ends a stream.
 func WithRefusalPatience(d time.Duration) Option {
 	return func(o *options) {
 		if d < 0 {

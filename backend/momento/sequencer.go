@@ -64,6 +64,9 @@ type sequencer struct {
 	// many.
 	skip   uint64
 	adrift bool
+	// vague tells, until a message is delivered, that something behind at was
+	// reported missing, of which nobody knows how much; explained, why.
+	vague, explained bool
 	// before is the last position accounted for on the page before.
 	before pubsub.Position
 	// stale is the last item dropped because of its page, and staleSeen how many
@@ -112,7 +115,9 @@ func (s *sequencer) resumeAt() pubsub.Position {
 // always delivered.
 func (s *sequencer) item(p pubsub.Position) (d *pubsub.Discontinuity, deliver bool) {
 	if p.Sequence == 0 {
-		return s.quiet(), true
+		d = s.quiet()
+		s.vague, s.explained = false, false
+		return d, true
 	}
 	if s.located() {
 		if p.Page == 0 {
@@ -175,9 +180,7 @@ func (s *sequencer) discontinuity(sequence, page uint64) {
 		// Nothing to compare it with: it tells where the topic stands, which
 		// is not a loss.
 		s.at.Page = max(s.at.Page, page)
-		if sequence > 0 {
-			s.begin(sequence)
-		}
+		s.begin(sequence)
 	case s.jumps(sequence):
 		s.doubt()
 	case s.lenient && sequence <= s.latest:
@@ -195,6 +198,18 @@ func (s *sequencer) discontinuity(sequence, page uint64) {
 func (s *sequencer) unreadable(err error) {
 	s.held.spoiled = true
 	s.held.err = err
+}
+
+// drift takes note that the stream is to go on with what comes next. What is
+// missing until then, the numbers tell.
+func (s *sequencer) drift() { s.adrift = true }
+
+// settled takes note that a stream was up for a while: if it was adrift, it can
+// try again where it was.
+func (s *sequencer) settled() {
+	if s.adrift {
+		s.skip, s.adrift = 0, false
+	}
 }
 
 // broken takes an unreadable item that broke the stream, where the stream
@@ -222,7 +237,8 @@ func (s *sequencer) quiet() *pubsub.Discontinuity {
 	if s.numbered {
 		// Reckon with the announced number. What follows is measured from there
 		// by its own number, so that the reports add up.
-		if upTo > plus(s.at.Sequence, 1) {
+		if next := plus(s.at.Sequence, 1); upTo > next {
+			s.skip, s.adrift = s.skip-min(s.skip, upTo-next), false
 			s.at.Sequence = upTo - 1
 			if !s.held.reset {
 				s.latest, s.begun = 0, true // what comes before was reported lost
@@ -234,6 +250,19 @@ func (s *sequencer) quiet() *pubsub.Discontinuity {
 		}
 	}
 	s.held = hole{}
+	return s.news(d)
+}
+
+// news returns d, or nil if d says no more than was said since the last message
+// was delivered: that an unknown number of messages is missing behind it.
+func (s *sequencer) news(d *pubsub.Discontinuity) *pubsub.Discontinuity {
+	if d.Exact || d.Lost > 0 || d.Cause == pubsub.CauseReset {
+		return d
+	}
+	if s.vague && (s.explained || d.Err == nil) {
+		return nil
+	}
+	s.vague, s.explained = true, d.Err != nil
 	return d
 }
 
@@ -252,15 +281,16 @@ func (s *sequencer) uncertain() bool {
 }
 
 // resubscribed takes note that the stream is back, at the position that
-// resumeAt told. It reports an outage that could not be resumed.
+// resumeAt told. It reports an outage that could not be resumed; of several in a
+// row, the first.
 func (s *sequencer) resubscribed() *pubsub.Discontinuity {
 	if s.numbered {
 		s.rejoined, s.opening = true, true
 		return nil
 	}
 	err := s.held.err
-	*s = sequencer{}
-	return &pubsub.Discontinuity{Cause: pubsub.CauseReconnect, Err: err}
+	*s = sequencer{skip: s.skip, adrift: s.adrift, vague: s.vague, explained: s.explained}
+	return s.news(&pubsub.Discontinuity{Cause: pubsub.CauseReconnect, Err: err})
 }
 
 // located reports whether a page is known.

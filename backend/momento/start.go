@@ -69,6 +69,9 @@ func (s *stream) beginWithLast(n uint64) error {
 		return err
 	}
 	then := s.opening(true)
+	if then.err != nil && then.place() == (pubsub.Position{}) {
+		then.told.Page = end.Page // it broke before it told
+	}
 	if then.place().Page != end.Page {
 		// The topic began anew meanwhile.
 		s.oldest = true
@@ -76,12 +79,20 @@ func (s *stream) beginWithLast(n uint64) error {
 		return nil
 	}
 	inclusive := then.told.Sequence == then.item.Sequence && then.item.Sequence != 0 || now.told.Sequence == 0
-	if end.Sequence > n && !inclusive {
+	extra := end.Sequence > n && !inclusive
+	if extra && then.err == nil {
 		first++
 	}
 	s.seq = newSequencer(pubsub.Position{Page: end.Page, Sequence: max(first, then.item.Sequence) - 1})
 	s.seq.rejoined, s.seq.opening = false, false
-	if then.item.Sequence == 0 {
+	switch {
+	case then.err != nil:
+		// What was asked for is still to come, or cannot be read. If it is the one
+		// too many then it is not missed.
+		if extra {
+			s.seq.latest = first + 1
+		}
+	case then.item.Sequence == 0:
 		s.seq.latest, s.seq.lenient = plus(end.Sequence, 1), true
 	}
 	s.start = s.seq.at
@@ -92,6 +103,7 @@ func (s *stream) beginWithLast(n uint64) error {
 type opening struct {
 	told pubsub.Position // where messages go on, or behind it
 	item pubsub.Position // of the first one
+	err  error           // in place of it
 }
 
 // place returns the number of the first message to come, or the one before it.
@@ -123,6 +135,7 @@ func (s *stream) opening(replay bool) (o opening) {
 			return o
 		}
 		s.early = append(s.early, f)
+		o.err = f.err
 		switch ev := f.ev.(type) {
 		case sdk.TopicDiscontinuity:
 			o.told = pubsub.Position{Page: ev.GetNewSequencePage(), Sequence: ev.GetNewSequenceNumber()}

@@ -44,8 +44,12 @@ type stream struct {
 	oldest  bool // begin with the oldest there is
 	seq     sequencer
 	session *session
-	early   []frame   // read by Subscribe, and still to be dealt with
-	due     time.Time // when what seq holds is reported, zero if it holds nothing
+	asked   pubsub.Position // where the session was to begin
+	unread  bool            // the session brought an item without a value, and none since
+	doubt   doubt
+	lived   time.Duration // how long the last session did
+	early   []frame       // read by Subscribe, and still to be dealt with
+	due     time.Time     // when what seq holds is reported, zero if it holds nothing
 	suspect *pubsub.Position
 	deliver func(context.Context, pubsub.Frame) error
 	resumed bool      // the session has not caught up yet
@@ -100,6 +104,7 @@ func (s *stream) release() {
 
 // open opens a session at a position.
 func (s *stream) open(at pubsub.Position) (err error) {
+	s.asked, s.unread = at, false
 	for range maxTries {
 		var again bool
 		if s.session, again, err = s.b.dial(s.ctx, s.topic, at); !again {
@@ -111,8 +116,8 @@ func (s *stream) open(at pubsub.Position) (err error) {
 
 // resumeAt returns where to open the next session.
 func (s *stream) resumeAt() pubsub.Position {
-	if s.oldest && !s.seq.numbered {
-		return oldest
+	if s.oldest && !s.seq.numbered && !s.seq.adrift {
+		return pubsub.Position{Sequence: oldest.Sequence + s.seq.skip}
 	}
 	return s.seq.resumeAt()
 }
@@ -156,8 +161,7 @@ func (s *stream) read() error {
 	for {
 		ev, err := s.next()
 		if err == errNoValue {
-			s.seq.unreadable(err)
-			s.hold()
+			s.unreadable()
 			continue
 		}
 		if err != nil {
@@ -183,13 +187,24 @@ func (s *stream) read() error {
 	}
 }
 
+// unreadable takes note of an item that could not be read.
+func (s *stream) unreadable() {
+	s.unread = true
+	s.seq.unreadable(errNoValue)
+	s.hold()
+}
+
 // spoiled takes note of an error that broke the session, if it was about a
 // message: asking for that again would fail again. What gRPC cannot decode may
-// have been spoiled on the way, so it is asked for once more.
+// have been spoiled on the way, so it is asked for once more. So is an item
+// without a value, behind which the session broke.
 func (s *stream) spoiled(err error) {
+	if s.unread {
+		err = errNoValue
+	}
 	switch {
 	case oversize(err):
-	case !undecodable(err):
+	case !undecodable(err) && err != errNoValue:
 		return
 	case s.suspect == nil || *s.suspect != s.seq.at:
 		at := s.seq.at
@@ -276,10 +291,10 @@ func (s *stream) item(it sdk.TopicItem) {
 	case sdk.Bytes:
 		f.Payload = pubsub.Payload{Format: pubsub.Binary, Data: v}
 	default:
-		s.seq.unreadable(errNoValue)
-		s.hold()
+		s.unreadable()
 		return
 	}
+	s.unread = false
 	p := positionOf(it)
 	hole, deliver := s.seq.item(p)
 	s.report(hole)
@@ -325,10 +340,18 @@ func (s *stream) reconnect(err error, up time.Duration) error {
 	if up >= healthyAfter {
 		s.backOff.Reset()
 		s.refusals, s.failures, s.refused = 0, 0, time.Time{}
+		s.seq.settled()
 	} else {
 		s.failures++
 	}
-	if s.final(err) {
+	blamed := false
+	if at := s.resumeAt(); at == s.asked {
+		s.lived = up
+		blamed = s.pass(at, failure{err: err, silent: up >= healthyAfter || err == errStalled, hint: aboutPlace(err)})
+	} else {
+		s.doubt = doubt{}
+	}
+	if !blamed && s.final(err) {
 		return err
 	}
 	s.caughtUp()
@@ -345,11 +368,11 @@ func (s *stream) reconnect(err error, up time.Duration) error {
 			slowed = true
 			s.backOff.Reset() // how long the outage was tells nothing of the limit
 		}
-		ok, at := false, s.resumeAt()
+		ok, asked, at := false, false, s.resumeAt()
 		s.meanwhile(func() {
 			ok = turns.Sleep(s.ctx, pause, nil) && recovery.Wait(s.ctx, nil, s.backOff, s.failures, limited)
 			if ok {
-				err = s.open(at)
+				asked, err = s.attempt(at)
 			}
 		})
 		if !ok {
@@ -367,12 +390,17 @@ func (s *stream) reconnect(err error, up time.Duration) error {
 			return nil
 		}
 		outages.failed(err)
-		if oversize(err) {
+		switch {
+		case asked && oversize(err):
 			s.seq.broken(err)
-		} else if s.final(err) {
+			s.hold()
+		case asked && s.pass(at, failure{err: err, hint: aboutPlace(err) || undecodable(err)}):
+		case s.final(err):
 			return err
 		}
-		s.report(s.seq.quiet())
+		if !s.seq.uncertain() {
+			s.report(s.seq.quiet())
+		}
 	}
 }
 

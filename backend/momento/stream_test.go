@@ -176,11 +176,36 @@ func TestPermanentErrorsEndTheStream(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) { // in mid-stream
 				s := newService(t)
 				s.onTry = script([]any{text(7, 1, "a"), cause})
-				r := receive(t, s.newBackend(), t.Context(), pubsub.Position{})
+				r := receive(t, s.newBackend(WithRefusalPatience(0)), t.Context(), pubsub.Position{})
 				<-r.done
 				check(t, r.err)
 				require.Equal(t, at(7, 1), (<-r.frames).Position)
 				require.Empty(t, r.frames)
+			})
+			synctest.Test(t, func(t *testing.T) { // behind an item that could not be read
+				s := newService(t)
+				s.onTry = script([]any{text(7, 1, "a"), "panic", cause})
+				r := receive(t, s.newBackend(), t.Context(), pubsub.Position{})
+				<-r.done
+				check(t, r.err)
+				require.Equal(t, at(7, 1), (<-r.frames).Position)
+				require.ErrorIs(t, (<-r.frames).Discontinuity, errNoValue)
+				require.Empty(t, r.frames)
+			})
+			synctest.Test(t, func(t *testing.T) { // for long, by default
+				s := newService(t)
+				s.onTry = script([]any{text(7, 1, "a"), cause})
+				begun := time.Now()
+				r := receive(t, s.newBackend(), t.Context(), pubsub.Position{})
+				require.Equal(t, at(7, 1), (<-r.frames).Position)
+				for n := range 10 {
+					down := r.state(t, pubsub.Reconnecting)
+					require.ErrorIs(t, down.Err, sentinel)
+					require.NotZero(t, down.Attempt, n)
+				}
+				<-r.done
+				check(t, r.err)
+				require.InDelta(t, DefaultRefusalPatience, time.Since(begun), float64(time.Second))
 			})
 			synctest.Test(t, func(t *testing.T) { // when reconnecting
 				s := newService(t)
@@ -190,9 +215,10 @@ func TestPermanentErrorsEndTheStream(t *testing.T) {
 					}
 					return []any{errReset}, nil
 				}
-				r := receive(t, s.newBackend(), t.Context(), pubsub.Position{})
+				r := receive(t, s.newBackend(WithRefusalPatience(0)), t.Context(), pubsub.Position{})
 				<-r.done
 				check(t, r.err)
+				require.Len(t, s.subscribes, 3)
 			})
 		})
 	}
@@ -642,7 +668,7 @@ func TestFreshCredentialsRefusedAtOnceArePermanent(t *testing.T) {
 		s.token = "good"
 		var asked int
 		tokens := []string{"good", "bad", "bad", "better"}
-		b := s.newBackend(WithCredentialsFunc(func(context.Context) (auth.CredentialProvider, error) {
+		b := s.newBackend(WithRefusalPatience(0), WithCredentialsFunc(func(context.Context) (auth.CredentialProvider, error) {
 			asked++
 			return fakeCredentials(tokens[asked-1]), nil
 		}))
@@ -666,7 +692,7 @@ func TestEndlessRefusalsEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newService(t)
 		s.onTry = script([]any{errToken}) // accepts, then refuses
-		b := s.newBackend(WithCredentialsFunc(func(context.Context) (auth.CredentialProvider, error) { return fakeCredentials("t"), nil }))
+		b := s.newBackend(WithRefusalPatience(0), WithCredentialsFunc(func(context.Context) (auth.CredentialProvider, error) { return fakeCredentials("t"), nil }))
 		r := receive(t, b, t.Context(), pubsub.Position{})
 		<-r.done
 		require.ErrorIs(t, r.err, pubsub.ErrUnauthenticated)

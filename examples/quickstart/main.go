@@ -1,7 +1,8 @@
 // Command quickstart publishes ten years of stock quotes as typed messages and
 // reads them with several subscribers, one of them too slow on purpose. It runs
-// in memory. What it does is in internal/quickstart, which the command beside
-// it, momento, runs over Momento Topics.
+// in memory, so the quotes are not encoded. What it does is in
+// internal/quickstart, which the command beside it, momento, runs as JSON over
+// Momento Topics.
 //
 //	go run ./examples/quickstart
 //
@@ -15,7 +16,9 @@ import (
 	"io"
 	"time"
 
+	"github.com/topicbus/pubsub"
 	"github.com/topicbus/pubsub/backend/memory"
+	"github.com/topicbus/pubsub/codec"
 	"github.com/topicbus/pubsub/internal/quickstart"
 )
 
@@ -30,5 +33,10 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	}
 	backend := memory.New(memory.WithPage(1)) // so that positions are the same in every run
 	defer backend.Close()
-	return quickstart.Run(ctx, backend, cmp.Or(flags.Every, pause), stdout, stderr)
+	return over(ctx, backend, cmp.Or(flags.Every, pause), stdout, stderr)
+}
+
+// over publishes the Go values themselves: nothing leaves the process.
+func over(ctx context.Context, backend pubsub.Backend, every time.Duration, stdout, stderr io.Writer) error {
+	return quickstart.Run(ctx, backend, codec.Value[quickstart.Quote](), every, stdout, stderr)
 }

@@ -8,6 +8,9 @@ import (
 	"testing/synctest"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/topicbus/pubsub"
+	"github.com/topicbus/pubsub/backend/memory"
 )
 
 func TestQuickstart(t *testing.T) {
@@ -17,6 +20,16 @@ func TestQuickstart(t *testing.T) {
 		require.Contains(t, out.String(), "560 quotes published in 1.12s")
 		require.Contains(t, out.String(), "0 unaccounted for")
 	})
+}
+
+// Inside one process nothing is encoded: a backend that carries bytes alone is
+// refused.
+func TestCarriesGoValues(t *testing.T) {
+	backend := memory.New()
+	defer backend.Close()
+	bytesOnly := struct{ pubsub.Backend }{backend}
+	err := over(t.Context(), bytesOnly, 0, io.Discard, io.Discard)
+	require.ErrorContains(t, err, "a Go value cannot leave the process")
 }
 
 func TestArguments(t *testing.T) {

@@ -17,7 +17,6 @@ import (
 	"time"
 
 	"github.com/topicbus/pubsub"
-	"github.com/topicbus/pubsub/codec"
 )
 
 // Main runs a command and ends the process if it fails. Ctrl-C stops
@@ -68,15 +67,16 @@ func (f *Flags) Parse(args []string) (bool, error) {
 // and for the readers to finish what is queued.
 const grace = 5 * time.Second
 
-// Run runs the program over a backend, with a pause between two quotes.
-func Run(ctx context.Context, backend pubsub.Backend, every time.Duration, stdout, stderr io.Writer) error {
+// Run runs the program over a backend, with a pause between two quotes. The codec
+// is codec.Value where quotes stay in the process, else one that encodes.
+func Run(ctx context.Context, backend pubsub.Backend, codec pubsub.Codec[Quote], every time.Duration, stdout, stderr io.Writer) error {
 	quotes, err := readQuotes()
 	if err != nil {
 		return err
 	}
 	screen := newScreen(stdout, stderr)
 	published := newTally(len(quotes), screen)
-	bus := pubsub.New(backend, codec.JSON[Quote](),
+	bus := pubsub.New(backend, codec,
 		pubsub.WithBuffer(16), // small, to see an overflow in a second
 		pubsub.WithObserver(pubsub.Observer{Published: published.add}))
 	defer bus.Close()

@@ -52,7 +52,7 @@ func requireNothingUnaccounted(t *testing.T, rows []row) {
 func overMemory(ctx context.Context, out io.Writer) error {
 	backend := memory.New(memory.WithPage(1))
 	defer backend.Close()
-	return Run(ctx, backend, 2*time.Millisecond, out, io.Discard)
+	return Run(ctx, backend, codec.Value[Quote](), 2*time.Millisecond, out, io.Discard)
 }
 
 func TestRun(t *testing.T) {
@@ -127,7 +127,7 @@ func TestPublishStopsWhenAPipeFails(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		backend := memory.New(memory.WithPage(1))
 		backend.FailPublishes(1, pubsub.ErrUnavailable)
-		bus := pubsub.New(backend, codec.JSON[Quote]())
+		bus := pubsub.New(backend, codec.Value[Quote]())
 		defer bus.Close()
 		quotes, err := readQuotes()
 		require.NoError(t, err)

@@ -19,14 +19,14 @@ import (
 
 // TestPermanence has the service, or something before it, refuse calls. Each row
 // says what that amounts to, and whether it ends a subscription that was
-// accepted before: only the service's own word does.
+// accepted before: only what may be the service's own word does, if it lasts.
 func TestPermanence(t *testing.T) {
 	status := func(code codes.Code, message string) http.HandlerFunc { return matrix.Status(int(code), message) }
 	for _, row := range []struct {
 		name     string
 		answer   http.HandlerFunc
 		sentinel error
-		ends     bool
+		ends     bool // if it lasts; it must not if it passes
 		outcome  pubsub.Outcome
 	}{
 		{"the service: unauthenticated", status(codes.Unauthenticated, "Invalid key"), pubsub.ErrUnauthenticated, true, pubsub.NotAccepted},
@@ -34,6 +34,11 @@ func TestPermanence(t *testing.T) {
 		{"the service: no such cache", status(codes.NotFound, "Cache not found"), pubsub.ErrNotFound, true, pubsub.NotAccepted},
 		{"the service: invalid argument", status(codes.InvalidArgument, "Bad topic"), pubsub.ErrInvalidArgument, true, pubsub.NotAccepted},
 		{"the service: a limit", status(codes.ResourceExhausted, "Too many operations"), pubsub.ErrLimitExceeded, false, pubsub.NotAccepted},
+		{"a gateway: denied by ext_authz", status(codes.PermissionDenied, "denied by ext_authz"), pubsub.ErrPermissionDenied, true, pubsub.NotAccepted},
+		{"a gateway: Forbidden", status(codes.PermissionDenied, "Forbidden"), pubsub.ErrPermissionDenied, true, pubsub.NotAccepted},
+		{"a gateway: HTTP 403", status(codes.PermissionDenied, "HTTP 403"), pubsub.ErrPermissionDenied, true, pubsub.NotAccepted},
+		{"a gateway: API blocked", status(codes.PermissionDenied, "PERMISSION_DENIED: API blocked"), pubsub.ErrPermissionDenied, true, pubsub.NotAccepted},
+		{"a gateway: unauthorized", status(codes.Unauthenticated, "unauthorized."), pubsub.ErrUnauthenticated, true, pubsub.NotAccepted},
 		{"unimplemented", status(codes.Unimplemented, "unknown service"), pubsub.ErrUnavailable, false, pubsub.OutcomeUnknown},
 		{"out of range", status(codes.OutOfRange, "too far"), pubsub.ErrUnavailable, false, pubsub.OutcomeUnknown},
 		{"failed precondition", status(codes.FailedPrecondition, "not now"), pubsub.ErrUnavailable, false, pubsub.OutcomeUnknown},
@@ -96,11 +101,6 @@ func TestPermanence(t *testing.T) {
 
 			answered := between.Answered()
 			srv.EndStreams(momentotest.Fail(codes.Unavailable, "scripted"))
-			if row.ends {
-				<-done
-				require.ErrorIs(t, ended, row.sentinel)
-				return
-			}
 			require.Eventually(t, func() bool { return between.Answered() >= answered+2 }, time.Minute, time.Millisecond,
 				"it does not try again")
 			between.Answer(nil)
@@ -110,6 +110,13 @@ func TestPermanence(t *testing.T) {
 				require.Fail(t, "the subscription ended", "%v", ended)
 			case <-time.After(time.Minute):
 				require.Fail(t, "the subscription does not come back")
+			}
+			if row.ends {
+				between.Answer(row.answer)
+				srv.EndStreams(momentotest.Fail(codes.Unavailable, "scripted"))
+				<-done
+				require.ErrorIs(t, ended, row.sentinel)
+				return
 			}
 			cancel()
 			<-done

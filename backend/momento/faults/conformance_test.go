@@ -38,6 +38,7 @@ func TestConformance(t *testing.T) {
 			momento.WithLogger(slog.New(slog.DiscardHandler)),
 			momento.WithSubscribeTimeout(30*time.Second), // only a busy machine comes near them
 			momento.WithPublishTimeout(30*time.Second),
+			momento.WithRefusalPatience(0), // the suite has a refusal end a stream at once
 			// One connection of a kind, which the suite sees come into being;
 			// more would count as left behind.
 			momento.WithConfiguration(config.TopicsDefaultWithLogger(logger.NewNoopMomentoLoggerFactory()).

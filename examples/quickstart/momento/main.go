@@ -1,4 +1,4 @@
-// Command momento is the quick start over Momento Topics.
+// Command momento is the quick start over Momento Topics, with quotes as JSON.
 //
 //	MOMENTO_API_KEY=... go run ./examples/quickstart/momento -cache NAME
 //	go run ./examples/quickstart/momento -local
@@ -12,6 +12,7 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/topicbus/pubsub/codec"
 	"github.com/topicbus/pubsub/examples/internal/backends"
 	"github.com/topicbus/pubsub/internal/quickstart"
 )
@@ -42,5 +43,5 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		return err
 	}
 	defer backend.Close()
-	return quickstart.Run(ctx, backend, every, stdout, stderr)
+	return quickstart.Run(ctx, backend, codec.JSON[quickstart.Quote](), every, stdout, stderr)
 }

@@ -375,22 +375,22 @@ func refusalRows() []Row {
 		}
 	}
 	return []Row{
-		{Group: group, Name: "permission denied", Play: refuse(codes.PermissionDenied), Want: Want{Ended: "ErrPermissionDenied (PermissionError)", Unbroken: true}},
-		{Group: group, Name: "not authenticated", Play: refuse(codes.Unauthenticated), Want: Want{Ended: "ErrUnauthenticated (AuthenticationError)", Unbroken: true}},
-		{Group: group, Name: "cache deleted", Want: Want{Ended: "ErrNotFound (NotFoundError)", Unbroken: true}, Play: func(r *Run) {
+		{Group: group, Name: "permission denied", Play: refuse(codes.PermissionDenied), Want: Want{Ended: "ErrPermissionDenied (PermissionError)"}},
+		{Group: group, Name: "not authenticated", Play: refuse(codes.Unauthenticated), Want: Want{Ended: "ErrUnauthenticated (AuthenticationError)"}},
+		{Group: group, Name: "cache deleted", Want: Want{Ended: "ErrNotFound (NotFoundError)"}, Play: func(r *Run) {
 			r.Open(1)
 			r.Publish(3)
 			r.DeleteCache()
 			r.AwaitEnd()
 		}},
-		{Group: group, Name: "permission denied for a moment (WithRefusalPatience)", Backend: []momento.Option{momento.WithRefusalPatience(patience)},
+		{Group: group, Name: "permission denied for a moment",
 			Play: broken(func(r *Run) {
 				f := momentotest.Fail(codes.PermissionDenied, "scripted")
 				r.Topic(0).FailNext(momentotest.Subscribe, 5, f)
 				r.Server.EndStreams(f)
 			})},
 		{Group: group, Name: "token expires, a fresh one can be had", Refresh: true, Play: broken((*Run).NewToken)},
-		{Group: group, Name: "token expires, there is no other", Want: Want{Ended: "ErrUnauthenticated (AuthenticationError)", Unbroken: true}, Play: func(r *Run) {
+		{Group: group, Name: "token expires, there is no other", Want: Want{Ended: "ErrUnauthenticated (AuthenticationError)"}, Play: func(r *Run) {
 			r.Open(1)
 			r.Publish(3)
 			r.NewToken()
