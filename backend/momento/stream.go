@@ -359,7 +359,6 @@ func (s *stream) reconnect(err error, up time.Duration) error {
 	outages.broke(s.topic, err)
 	back := false
 	defer func() { outages.over(back) }()
-	pause := recovery.Spend()
 	slowed := false // because of a limit
 	for attempt := 1; ; attempt++ {
 		s.state(pubsub.StateChange{State: pubsub.Reconnecting, Err: err, Attempt: attempt, Downtime: time.Since(broke)})
@@ -370,7 +369,7 @@ func (s *stream) reconnect(err error, up time.Duration) error {
 		}
 		ok, asked, at := false, false, s.resumeAt()
 		s.meanwhile(func() {
-			ok = turns.Sleep(s.ctx, pause, nil) && recovery.Wait(s.ctx, nil, s.backOff, s.failures, limited)
+			ok = (attempt > 1 || recovery.Spend(s.ctx, nil)) && recovery.Wait(s.ctx, nil, s.backOff, s.failures, limited)
 			if ok {
 				asked, err = s.attempt(at)
 			}
@@ -378,7 +377,6 @@ func (s *stream) reconnect(err error, up time.Duration) error {
 		if !ok {
 			return err
 		}
-		pause = 0
 		s.failures++
 		if err == nil {
 			back = true

@@ -331,9 +331,9 @@ func (s *stream) wait(back <-chan struct{}) bool {
 				return s.ctx.Err() == nil
 			}
 		}
-		return turns.Sleep(s.ctx, s.b.recovery.Spend(), now.ctx.Done())
+		return s.b.recovery.Spend(s.ctx, now.ctx.Done())
 	}
-	if s.failures == 0 && !turns.Sleep(s.ctx, s.b.recovery.Spend(), now.ctx.Done()) {
+	if s.failures == 0 && !s.b.recovery.Spend(s.ctx, now.ctx.Done()) {
 		return false
 	}
 	return s.b.recovery.Wait(s.ctx, now.ctx.Done(), s.backOff, s.failures, false)

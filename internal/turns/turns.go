@@ -56,9 +56,18 @@ func (r *Recovery) Enter() { r.streams.Add(1) }
 // Leave tells that a stream has ended.
 func (r *Recovery) Leave() { r.streams.Add(-1) }
 
-// Spend takes note that a stream is about to make an attempt out of turn, and
-// returns how long it has to wait before.
-func (r *Recovery) Spend() time.Duration { return r.budget.spend(r.streams.Load()) }
+// Spend waits until the budget allows a stream an attempt out of turn, and takes
+// it from there. If early is closed it waits no longer, and takes nothing. It
+// reports whether ctx still lives.
+func (r *Recovery) Spend(ctx context.Context, early <-chan struct{}) bool {
+	wait := r.budget.spend(r.streams.Load())
+	began := time.Now()
+	ok := Sleep(ctx, wait, early)
+	if time.Since(began) < wait {
+		r.budget.refund()
+	}
+	return ok
+}
 
 // Proven tells that a stream has been back for ProvenAfter, so that the others
 // follow. If that was so too often of late, they go on taking turns.
@@ -230,6 +239,14 @@ func (b *budget) spend(streams int64) time.Duration {
 	perSecond, left := b.settle(streams)
 	b.used++
 	return max(0, time.Duration((1-left)/perSecond*float64(time.Second)))
+}
+
+// refund gives back what was spent on an attempt that was not made: or those who
+// wait would be the later the more often they are disturbed.
+func (b *budget) refund() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.used--
 }
 
 // wake reports whether n of so many streams may be woken.

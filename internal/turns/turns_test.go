@@ -2,6 +2,8 @@ package turns
 
 import (
 	"context"
+	"slices"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -40,12 +42,20 @@ func TestWait(t *testing.T) {
 		early := make(chan struct{})
 		ctx, cancel := context.WithCancel(t.Context())
 		begun := time.Now()
-		var done []time.Duration
+		var mu sync.Mutex
+		var done []time.Duration // guarded by mu
+		so := func() []time.Duration {
+			mu.Lock()
+			defer mu.Unlock()
+			return slices.Clone(done)
+		}
 		wait := func(failures int, early <-chan struct{}) {
 			r.Enter()
 			go func() {
 				if r.Wait(ctx, early, second, failures, false) {
-					done = append(done, time.Since(begun)) // one after the other
+					mu.Lock()
+					defer mu.Unlock()
+					done = append(done, time.Since(begun))
 				}
 			}()
 			synctest.Wait()
@@ -58,18 +68,55 @@ func TestWait(t *testing.T) {
 		wait(1, nil)
 		wait(2, early)
 		time.Sleep(2500 * time.Millisecond)
-		assert.Equal(t, []time.Duration{time.Second, time.Second + time.Millisecond, 2*time.Second + time.Millisecond}, done)
+		assert.Equal(t, []time.Duration{time.Second, time.Second + time.Millisecond, 2*time.Second + time.Millisecond}, so())
 		close(early)
 		synctest.Wait()
-		assert.Equal(t, 2501*time.Millisecond, done[3])
+		assert.Equal(t, 2501*time.Millisecond, so()[3])
 		time.Sleep(time.Second)
 		r.Proven()
 		synctest.Wait()
-		assert.Len(t, done, 7, "but for the one whose turn it is")
+		assert.Len(t, so(), 7, "but for the one whose turn it is")
 		wait(1, nil)
 		cancel()
 		synctest.Wait()
-		assert.Len(t, done, 7)
+		assert.Len(t, so(), 7)
+	})
+}
+
+// Streams that are disturbed while they wait for the budget do not wait longer
+// for it, however often that is.
+func TestSpendDisturbed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const streams = 100
+		r := New(Budget{})
+		for range streams {
+			r.Enter()
+		}
+		spend := func(early <-chan struct{}) (done chan struct{}) {
+			var all sync.WaitGroup
+			for range streams {
+				all.Go(func() { assert.True(t, r.Spend(t.Context(), early)) })
+			}
+			synctest.Wait()
+			done = make(chan struct{})
+			go func() { all.Wait(); close(done) }()
+			return done
+		}
+		for range 4 {
+			<-spend(nil) // all that there is
+		}
+		for range 1000 {
+			early := make(chan struct{})
+			done := spend(early)
+			close(early)
+			<-done
+		}
+		begun := time.Now()
+		<-spend(nil)
+		assert.Equal(t, 10*time.Second, time.Since(begun).Round(time.Millisecond))
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		assert.False(t, r.Spend(ctx, nil))
 	})
 }
 
