@@ -37,6 +37,8 @@ func TestDependencies(t *testing.T) {
 		{module + "/internal/ring", nil},
 		{module + "/internal/clean", nil},
 		{module + "/internal/foreign", []string{module + "/internal/clean"}}, // of backends with different client libraries
+
+		{module + "/internal/turns", []string{"github.com/cenkalti/backoff"}},
 		{module + "/codec", []string{module}},
 		{module + "/codec/protocodec", []string{module, "google.golang.org/protobuf"}},
 		{module + "/codec/compress", []string{module, "github.com/klauspost/compress"}},

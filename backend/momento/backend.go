@@ -85,6 +85,8 @@ import (
 	sdk "github.com/momentohq/client-sdk-go/momento"
 	"github.com/topicbus/pubsub"
 	"github.com/topicbus/pubsub/internal/foreign"
+
+	"github.com/topicbus/pubsub/internal/turns"
 )
 
 // Backend is a [pubsub.Backend] whose topics are those of one Momento cache.
@@ -95,7 +97,7 @@ type Backend struct {
 	ctx       context.Context // ends with Close
 	cancel    context.CancelFunc
 	clients   clients
-	recovery  *recovery
+	recovery  *turns.Recovery
 	outages   outages
 	foreign   foreign.Filter
 }
@@ -117,7 +119,7 @@ func New(cacheName string, opts ...Option) (*Backend, error) {
 			return nil, invalid("the cache name %q is not printable ASCII, which Momento's protocol needs it to be", cacheName)
 		}
 	}
-	b := &Backend{cacheName: cacheName, options: defaults(), recovery: newRecovery()}
+	b := &Backend{cacheName: cacheName, options: defaults(), recovery: turns.New(turns.Budget{Spare: 40, PerSecond: 1})}
 	for _, opt := range opts {
 		if opt == nil {
 			return nil, invalid("an option is nil")
@@ -186,7 +188,7 @@ func (b *Backend) Publish(ctx context.Context, topic string, p pubsub.Payload) e
 		if wait == backoff.Stop {
 			break
 		}
-		if !sleep(ctx, max(wait, minWait), b.ctx.Done()) {
+		if !turns.Sleep(ctx, max(wait, turns.MinWait), b.ctx.Done()) {
 			err = &serviceError{sentinel: ctx.Err(), cause: err} // with its outcome
 			break
 		}

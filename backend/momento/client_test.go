@@ -12,6 +12,7 @@ import (
 	"github.com/momentohq/client-sdk-go/responses"
 	"github.com/stretchr/testify/require"
 	"github.com/topicbus/pubsub"
+	"github.com/topicbus/pubsub/internal/turns"
 )
 
 var (
@@ -40,7 +41,7 @@ func (c *distant) wait(ctx context.Context) error {
 	if c.ready.IsZero() {
 		c.ready = time.Now().Add(c.connecting)
 	}
-	if !sleep(ctx, time.Until(c.ready), nil) {
+	if !turns.Sleep(ctx, time.Until(c.ready), nil) {
 		return errTimeout
 	}
 	return nil

@@ -6,6 +6,7 @@ import (
 
 	sdk "github.com/momentohq/client-sdk-go/momento"
 	"github.com/topicbus/pubsub"
+	"github.com/topicbus/pubsub/internal/turns"
 )
 
 const (
@@ -154,7 +155,7 @@ func (s *stream) look(at pubsub.Position) (stands pubsub.Position, err error) {
 	}
 	defer session.end(&s.b.clients)
 	// It must live for longer than a stream does that the service ends soon.
-	for until := session.began.Add(max(provenAfter, min(2*s.lived, 2*healthyAfter))); ; {
+	for until := session.began.Add(max(turns.ProvenAfter, min(2*s.lived, 2*healthyAfter))); ; {
 		f, ok := session.poll(until)
 		switch ev := f.ev.(type) {
 		case sdk.TopicDiscontinuity:

@@ -16,6 +16,7 @@ import (
 	"github.com/momentohq/client-sdk-go/responses"
 	"github.com/stretchr/testify/require"
 	"github.com/topicbus/pubsub"
+	"github.com/topicbus/pubsub/internal/turns"
 )
 
 // service is a scripted Momento service, as seen through the SDK's interfaces.
@@ -136,7 +137,7 @@ func (c *fakeClient) Subscribe(ctx context.Context, r *sdk.TopicSubscribeRequest
 	}
 	c.subscribing++
 	s.mu.Unlock()
-	early := !sleep(ctx, s.latency, nil)
+	early := !turns.Sleep(ctx, s.latency, nil)
 
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -176,7 +177,7 @@ func (c *fakeClient) Subscribe(ctx context.Context, r *sdk.TopicSubscribeRequest
 
 func (c *fakeClient) Publish(ctx context.Context, r *sdk.TopicPublishRequest) (responses.TopicPublishResponse, error) {
 	s := c.s
-	if s.latency > 0 && !sleep(ctx, s.latency, nil) {
+	if s.latency > 0 && !turns.Sleep(ctx, s.latency, nil) {
 		return nil, sdk.NewMomentoError(sdk.CanceledError, "cancelled", nil)
 	}
 	s.mu.Lock()
@@ -229,7 +230,7 @@ func (f *fakeSubscription) Event(ctx context.Context) (sdk.TopicEvent, error) {
 				f.release()
 				return nil, v
 			case time.Duration:
-				sleep(f.ctx, v, nil)
+				turns.Sleep(f.ctx, v, nil)
 			case string: // what the SDK does with an item without a value
 				(*config.TopicsStaticTransportStrategy)(nil).GetNumStreamGrpcChannels()
 			case func(): // a middleware

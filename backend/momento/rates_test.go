@@ -14,6 +14,7 @@ import (
 	"github.com/momentohq/client-sdk-go/auth"
 	sdk "github.com/momentohq/client-sdk-go/momento"
 	"github.com/stretchr/testify/require"
+	"github.com/topicbus/pubsub/internal/turns"
 )
 
 // TestWorstRequestRates has a service misbehave towards 400 streams for five
@@ -51,7 +52,7 @@ func TestWorstRequestRates(t *testing.T) {
 		{"accepts and ends at once", ends(0, errReset), streams + 40, 2, nil},
 		{"accepts and ends at once, without an error", ends(0, errEnded), streams + 40, 2, nil},
 		{"accepts and ends after a moment", ends(50*time.Millisecond, errReset), streams + 40, 2, nil},
-		{"accepts and ends when it seems to be well", ends(provenAfter+10*time.Millisecond, errReset), 4 * streams, streams/10 + 1, nil},
+		{"accepts and ends when it seems to be well", ends(turns.ProvenAfter+10*time.Millisecond, errReset), 4 * streams, streams/10 + 1, nil},
 		{"accepts and ends after almost a second", ends(healthyAfter-time.Millisecond, errReset), 2 * streams, streams/10 + 1, nil},
 		{"accepts and ends after a second", ends(healthyAfter, errReset), 2 * streams, streams / 8, nil},
 		{"accepts and ends after ten seconds", ends(10*time.Second, errReset), 2 * streams, streams / 8, nil},
@@ -68,7 +69,7 @@ func TestWorstRequestRates(t *testing.T) {
 		{"knows no such message", one(sdk.NewMomentoError(sdk.InvalidArgumentError, "no", nil)), 2 * streams, streams/10 + 1, nil},
 		{"accepts one in ten, and ends it", func(n int, _ uint64) ([]any, error) {
 			if n%10 == 0 {
-				return []any{sdk.TopicHeartbeat{}, provenAfter + time.Millisecond, errReset}, nil
+				return []any{sdk.TopicHeartbeat{}, turns.ProvenAfter + time.Millisecond, errReset}, nil
 			}
 			return nil, errOverloaded
 		}, 4 * streams, streams/5 + 5, nil},
@@ -127,32 +128,12 @@ func TestOthersFollowOnlyWhoIsBackForAWhile(t *testing.T) {
 		lives = time.Hour
 		s.mu.Unlock()
 		require.Less(t, tries, streams+15, "they take turns")
-		time.Sleep(10*time.Second + 2*provenAfter)
+		time.Sleep(10*time.Second + 2*turns.ProvenAfter)
 		s.mu.Lock()
 		tries = len(s.subscribes)
 		s.mu.Unlock()
 		require.GreaterOrEqual(t, tries, 2*streams)
 		require.NoError(t, b.Close())
-	})
-}
-
-func TestBudget(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		for _, streams := range []int64{1, 100} {
-			b := &budget{}
-			for range 2*streams + 20 {
-				require.Zero(t, b.broke(streams))
-			}
-			require.True(t, b.wake(int(streams), streams))
-			require.False(t, b.wake(int(streams)+21, streams), "so many are not left")
-			require.True(t, b.wake(int(streams)+20, streams))
-			perSecond := max(1, streams/10)
-			for n := 1; n <= 3; n++ {
-				require.InDelta(t, float64(n)/float64(perSecond), b.broke(streams).Seconds(), 1e-6)
-			}
-			time.Sleep(time.Hour)
-			require.Zero(t, b.broke(streams))
-		}
 	})
 }
 

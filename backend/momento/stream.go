@@ -9,6 +9,7 @@ import (
 	"github.com/cenkalti/backoff/v4"
 	sdk "github.com/momentohq/client-sdk-go/momento"
 	"github.com/topicbus/pubsub"
+	"github.com/topicbus/pubsub/internal/turns"
 )
 
 const (
@@ -73,7 +74,7 @@ func (b *Backend) subscribe(ctx context.Context, topic string, from pubsub.Start
 	s.backOff.Reset()
 	s.ctx, s.cancel = context.WithCancelCause(ctx)
 	s.detach = context.AfterFunc(b.ctx, func() { s.cancel(errClosed) })
-	b.recovery.streams.Add(1)
+	b.recovery.Enter()
 	if err := s.begin(from); err != nil {
 		s.release()
 		return nil, err
@@ -96,7 +97,7 @@ func one(conditions ...bool) (n int) {
 
 // release lets go of what holds the stream.
 func (s *stream) release() {
-	s.b.recovery.streams.Add(-1)
+	s.b.recovery.Leave()
 	s.detach()
 	s.cancel(nil)
 }
@@ -362,7 +363,6 @@ func (s *stream) reconnect(err error, up time.Duration) error {
 	outages.broke(s.topic, err)
 	back := false
 	defer func() { outages.over(back) }()
-	pause := recovery.budget.broke(recovery.streams.Load())
 	slowed := false // because of a limit
 	for attempt := 1; ; attempt++ {
 		s.state(pubsub.StateChange{State: pubsub.Reconnecting, Err: err, Attempt: attempt, Downtime: time.Since(broke)})
@@ -373,7 +373,7 @@ func (s *stream) reconnect(err error, up time.Duration) error {
 		}
 		ok, asked, at := false, false, s.resumeAt()
 		s.meanwhile(func() {
-			ok = sleep(s.ctx, pause, nil) && recovery.wait(s.ctx, s.backOff, s.failures, limited)
+			ok = (attempt > 1 || recovery.Spend(s.ctx, nil)) && recovery.Wait(s.ctx, nil, s.backOff, s.failures, limited)
 			if ok {
 				asked, err = s.attempt(at)
 			}
@@ -381,11 +381,10 @@ func (s *stream) reconnect(err error, up time.Duration) error {
 		if !ok {
 			return err
 		}
-		pause = 0
 		s.failures++
 		if err == nil {
 			back = true
-			s.session.proof = time.AfterFunc(provenAfter, recovery.success)
+			s.session.proof = time.AfterFunc(turns.ProvenAfter, recovery.Proven)
 			s.state(pubsub.StateChange{State: pubsub.Resumed, Downtime: time.Since(broke)})
 			s.report(s.seq.resubscribed())
 			s.hold()

@@ -15,6 +15,7 @@ import (
 	sdk "github.com/momentohq/client-sdk-go/momento"
 	"github.com/stretchr/testify/require"
 	"github.com/topicbus/pubsub"
+	"github.com/topicbus/pubsub/internal/turns"
 )
 
 // script plays one script per stream; the last one is repeated.
@@ -408,7 +409,7 @@ func TestBackOffPolicyIsTheUsers(t *testing.T) {
 func TestBackOffDoesNotSpin(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		for _, wait := range waits(t, WithBackoff(func() backoff.BackOff { return &backoff.ZeroBackOff{} })) {
-			require.Equal(t, minWait, wait)
+			require.Equal(t, turns.MinWait, wait)
 		}
 	})
 }
@@ -488,7 +489,7 @@ func TestStallTimeoutDoesNotCountTimeInDeliver(t *testing.T) {
 				if len(kinds) == 3 {
 					cancel()
 				}
-				sleep(ctx, time.Hour, nil)
+				turns.Sleep(ctx, time.Hour, nil)
 				return nil
 			})
 		}()
@@ -858,7 +859,7 @@ func TestRandomInterleavings(t *testing.T) {
 			}
 			b := s.openBackend(WithSubscribeTimeout(time.Duration(1+r(300))*time.Millisecond), WithStallTimeout(time.Duration(r(2))*time.Second),
 				WithCredentialsFunc(func(ctx context.Context) (auth.CredentialProvider, error) {
-					sleep(ctx, time.Duration(r(20))*time.Millisecond, nil)
+					turns.Sleep(ctx, time.Duration(r(20))*time.Millisecond, nil)
 					asked++
 					return fakeCredentials(fmt.Sprintf("v%d", asked)), nil
 				}))
@@ -874,7 +875,7 @@ func TestRandomInterleavings(t *testing.T) {
 						}
 						err = stream.Receive(func(ctx context.Context, _ pubsub.Frame) error {
 							if r(20) == 0 {
-								sleep(ctx, time.Duration(r(1000))*time.Millisecond, nil)
+								turns.Sleep(ctx, time.Duration(r(1000))*time.Millisecond, nil)
 							}
 							return nil
 						})

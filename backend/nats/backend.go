@@ -34,17 +34,19 @@ import (
 
 	natsgo "github.com/nats-io/nats.go"
 	"github.com/topicbus/pubsub"
+	"github.com/topicbus/pubsub/internal/turns"
 )
 
 // Backend is a [pubsub.Backend] whose topics are JetStream streams. Its
 // methods may be called from many goroutines at once.
 type Backend struct {
-	options options
-	ctx     context.Context // ends with Close
-	cancel  context.CancelCauseFunc
-	link    *link
-	opening chan struct{} // room for streams that open at the same time
-	readers readers
+	options  options
+	ctx      context.Context // ends with Close
+	cancel   context.CancelCauseFunc
+	link     *link
+	opening  chan struct{} // room for streams that open at the same time
+	readers  readers
+	recovery *turns.Recovery
 }
 
 var (
@@ -116,7 +118,9 @@ func NewFromConn(nc *natsgo.Conn, opts ...Option) (*Backend, error) {
 }
 
 func newBackend(o *options) *Backend {
-	b := &Backend{options: *o, opening: make(chan struct{}, maxOpening)}
+	b := &Backend{options: *o, opening: make(chan struct{}, maxOpening),
+		// A server of one's own takes more than a service does.
+		recovery: turns.New(turns.Budget{Spare: 400, PerSecond: 10})}
 	b.ctx, b.cancel = context.WithCancelCause(context.Background())
 	b.link = newLink(b.ctx, o)
 	return b

@@ -40,6 +40,8 @@ var codes = map[jetstream.ErrorCode]error{
 	codeReplicasTooMany:                              pubsub.ErrInvalidArgument,
 	codeWrongStream:                                  pubsub.ErrInvalidArgument, // another stream has the subject
 	codeSubjectOverlap:                               pubsub.ErrInvalidArgument,
+	codeInactiveThreshold:                            pubsub.ErrInvalidArgument, // the stream does not let consumers be as they must
+	codeNotACounter:                                  pubsub.ErrInvalidArgument, // the stream takes counters only
 	jetstream.JSErrCodeMaximumConsumersLimit:         pubsub.ErrLimitExceeded,
 	codeMaximumStreams:                               pubsub.ErrLimitExceeded,
 	codeAccountResources:                             pubsub.ErrLimitExceeded,
@@ -65,6 +67,8 @@ const (
 	codeReplicasNotSupported  jetstream.ErrorCode = 10074
 	codeStoreFailed           jetstream.ErrorCode = 10077
 	codeReplicasTooMany       jetstream.ErrorCode = 10117
+	codeInactiveThreshold     jetstream.ErrorCode = 10153
+	codeNotACounter           jetstream.ErrorCode = 10169
 )
 
 // clientErrors maps the client library's own errors, the first that fits. One

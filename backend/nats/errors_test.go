@@ -37,6 +37,8 @@ func TestErrorCodes(t *testing.T) {
 		10076: pubsub.ErrNotFound,
 		10077: pubsub.ErrLimitExceeded,
 		10117: pubsub.ErrInvalidArgument,
+		10153: pubsub.ErrInvalidArgument,
+		10169: pubsub.ErrInvalidArgument,
 	}
 	assert.Equal(t, slices.Sorted(maps.Keys(rows)), slices.Sorted(maps.Keys(codes)), "a row for each code")
 	rows[10008] = pubsub.ErrUnavailable // as any that is not in the table

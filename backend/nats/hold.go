@@ -26,23 +26,33 @@ type mark struct {
 }
 
 func newHold(at, known uint64) *hold {
-	h := &hold{at: at, known: max(at, known)}
+	h := &hold{}
 	h.free.L = &h.mu
+	h.reset(at, known)
 	return h
 }
 
-// learn takes note that the message of that number was accepted.
+// learn takes note that the message of that number was accepted. A number that
+// cannot be is not believed, or nothing that waits would ever end.
 func (h *hold) learn(number uint64) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.known = max(h.known, number)
+	if number > h.known && number-h.at <= maxJump {
+		h.known = number
+	}
 }
 
 // reset takes note that the numbers are other ones now.
 func (h *hold) reset(at, known uint64) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.at, h.known = at, max(at, known)
+	h.at, h.known = at, at
+	if known > at && known-at <= maxJump {
+		h.known = known
+	}
+	for i := range h.marks {
+		h.marks[i].behind = min(h.marks[i].behind, h.known)
+	}
 }
 
 // broken takes note that the stream broke, or that it is back. While it is

@@ -2,6 +2,7 @@ package nats
 
 import (
 	"crypto/tls"
+	"fmt"
 	"log/slog"
 	"os"
 	"strings"
@@ -239,7 +240,9 @@ func WithStorage(s jetstream.StorageType) Option {
 }
 
 // WithReplicas sets on how many servers of a cluster streams that the Backend
-// makes are kept: 1, 3 or 5. The default is 1.
+// makes are kept, from 1 to 5. With 3 a stream survives the loss of one, with 5
+// that of two. With 2 or 4 it survives no more than with one less. The default
+// is 1.
 func WithReplicas(n int) Option {
 	return func(o *options) {
 		if n < 1 || n > 5 {
@@ -446,6 +449,14 @@ func unfit(c *jetstream.StreamConfig, n names) string {
 		return "sets a mirror or sources"
 	case c.SubjectTransform != nil:
 		return "sets a subject transform"
+	case c.SubjectDeleteMarkerTTL != 0:
+		return "sets SubjectDeleteMarkerTTL, by which the server would add messages of its own"
+	case c.AllowMsgCounter:
+		return "sets AllowMsgCounter, by which the server would take nothing but counters"
+	case c.PersistMode != jetstream.DefaultPersistMode:
+		return "sets PersistMode, by which the server would say that a message is stored before it is"
+	case c.ConsumerLimits.InactiveThreshold > 0 && c.ConsumerLimits.InactiveThreshold < inactive:
+		return fmt.Sprintf("sets ConsumerLimits.InactiveThreshold to less than %v, which consumers need", inactive)
 	}
 	return ""
 }

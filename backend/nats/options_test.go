@@ -78,6 +78,10 @@ func TestBadOptions(t *testing.T) {
 		{"", edit(func(c *jetstream.StreamConfig) { c.NoAck = true }), "NoAck"},
 		{"", edit(func(c *jetstream.StreamConfig) { c.Mirror = &jetstream.StreamSource{} }), "mirror"},
 		{"", edit(func(c *jetstream.StreamConfig) { c.SubjectTransform = &jetstream.SubjectTransformConfig{} }), "transform"},
+		{"", edit(func(c *jetstream.StreamConfig) { c.AllowMsgTTL, c.SubjectDeleteMarkerTTL = true, time.Second }), "SubjectDeleteMarkerTTL"},
+		{"", edit(func(c *jetstream.StreamConfig) { c.AllowMsgCounter = true }), "AllowMsgCounter"},
+		{"", edit(func(c *jetstream.StreamConfig) { c.PersistMode = jetstream.AsyncPersistMode }), "PersistMode"},
+		{"", edit(func(c *jetstream.StreamConfig) { c.ConsumerLimits.InactiveThreshold = time.Minute - 1 }), "InactiveThreshold to less than 1m0s"},
 	} {
 		_, err := New(c.url, c.opts...)
 		require.ErrorIs(t, err, pubsub.ErrInvalidArgument, c.want)

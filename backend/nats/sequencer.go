@@ -1,6 +1,15 @@
 package nats
 
-import "github.com/topicbus/pubsub"
+import (
+	"math"
+
+	"github.com/topicbus/pubsub"
+)
+
+// maxJump is how far numbers may jump for the messages between to be taken as
+// missing. A topic would need a day to publish so many at 50,000 a second: what
+// says more is wrong, or the numbers began anew.
+const maxJump = 1 << 32
 
 // sequencer decides, from the numbers of one topic, what is delivered, what is
 // missing, and where to resume. It is a plain value: no goroutine, no clock, no
@@ -10,6 +19,9 @@ import "github.com/topicbus/pubsub"
 // that a number that does not come is a message that is gone. The consumer's
 // count what was sent to this client, so that one that does not come was lost
 // on the way and can be had again.
+//
+// Messages are evidence, and what else tells numbers is not: a number that
+// cannot be is reported as a reset, and moves nothing.
 type sequencer struct {
 	// at is the last position accounted for: delivered, reported lost, or from
 	// before the stream began.
@@ -20,6 +32,9 @@ type sequencer struct {
 	rejoined bool
 	// sent is the consumer's number of the last message that came.
 	sent uint64
+	// doubted is set from a number that cannot be, which was reported as a
+	// reset, to the next message.
+	doubted bool
 }
 
 // standing is where a stream of the server's stands.
@@ -35,14 +50,14 @@ type standing struct {
 // order, that are missing between the oldest and the newest message.
 func (st standing) beforeNewest(n uint64, deleted []uint64) uint64 {
 	at := st.last
-	for ; n > 0 && at >= st.first; at-- {
-		if k := len(deleted); k > 0 && deleted[k-1] == at {
-			deleted = deleted[:k-1]
-			continue
+	for k := len(deleted) - 1; k >= 0 && st.first <= deleted[k] && deleted[k] <= at; k-- {
+		run := at - deleted[k]
+		if n <= run {
+			return at - n
 		}
-		n--
+		n, at = n-run, deleted[k]-1
 	}
-	return at
+	return at - min(n, at-min(at, st.first-1))
 }
 
 // verdict is what is to be done with a message.
@@ -62,16 +77,22 @@ func (s *sequencer) join(st standing) *pubsub.Discontinuity {
 	case st.page != s.at.Page || st.last < s.at.Sequence:
 		// Another stream, or one that forgot what it had numbered: how many
 		// messages went with it nobody knows.
-		d := &pubsub.Discontinuity{Cause: pubsub.CauseReset, After: s.last(), Lost: st.first - st.begin}
+		d := &pubsub.Discontinuity{Cause: pubsub.CauseReset, After: s.last()}
+		if lost := st.first - st.begin; lost <= maxJump {
+			d.Lost = lost
+		}
 		s.at = pubsub.Position{Page: st.page, Sequence: st.first - 1}
-		s.rejoined = false
+		s.rejoined, s.doubted = false, false
 		if st.first <= st.last {
 			d.Resume = pubsub.Position{Page: st.page, Sequence: st.first}
 		}
 		return d
+	case s.jumps(st.first - 1):
+		s.rejoined = true
+		return s.doubt()
 	default:
 		s.rejoined = true
-		return s.missing(st.first)
+		return s.missing(st.first - 1)
 	}
 }
 
@@ -82,48 +103,71 @@ func (s *sequencer) message(stream, consumer uint64) (d *pubsub.Discontinuity, v
 		return nil, reopen
 	}
 	s.sent = consumer
-	if stream <= s.at.Sequence {
+	switch {
+	case stream == 0 || stream <= s.at.Sequence && s.at.Sequence-stream <= maxJump:
 		return nil, drop
+	case stream <= s.at.Sequence || s.jumps(stream):
+		if d = s.doubt(); d != nil {
+			d.Resume = pubsub.Position{Page: s.at.Page, Sequence: stream}
+		}
+	default:
+		d = s.missing(stream - 1)
 	}
-	d = s.missing(stream)
 	s.at.Sequence = stream
-	s.rejoined = false
+	s.rejoined, s.doubted = false, false
 	return d, deliver
 }
 
 // follows reports whether message would say deliver, and nothing be missing.
 func (s *sequencer) follows(stream, consumer uint64) bool {
-	return consumer == s.sent+1 && stream == s.at.Sequence+1
+	return consumer == s.sent+1 && stream > s.at.Sequence && stream-1 == s.at.Sequence
 }
 
 // idle takes a heartbeat's numbers: the consumer has passed so many messages,
 // and sent so many.
 func (s *sequencer) idle(stream, consumer uint64) (d *pubsub.Discontinuity, v verdict) {
-	if consumer != s.sent {
+	switch {
+	case consumer != s.sent:
 		return nil, reopen
+	case s.jumps(stream):
+		return s.doubt(), deliver
 	}
-	return s.missing(stream + 1), deliver
+	return s.missing(stream), deliver
 }
 
-// missing describes what is missing before the message numbered n, and accounts
-// for it. It returns nil if nothing is.
-func (s *sequencer) missing(n uint64) *pubsub.Discontinuity {
-	if n <= s.at.Sequence+1 {
+// jumps reports whether a number is further ahead than there can be messages
+// between.
+func (s *sequencer) jumps(n uint64) bool { return n > s.at.Sequence && n-s.at.Sequence > maxJump }
+
+// doubt takes note of a number that cannot be. Where the numbers go on is not
+// known; what was delivered is. It returns nil if that was reported.
+func (s *sequencer) doubt() *pubsub.Discontinuity {
+	if s.doubted {
 		return nil
 	}
-	d := &pubsub.Discontinuity{
-		Cause:  pubsub.CauseBackend,
-		After:  s.last(),
-		Resume: pubsub.Position{Page: s.at.Page, Sequence: n},
-		Lost:   n - s.at.Sequence - 1,
-		Exact:  true,
+	s.doubted = true
+	return &pubsub.Discontinuity{Cause: pubsub.CauseReset, After: s.last()}
+}
+
+// missing describes what is missing up to the number n, and accounts for it. It
+// returns nil if nothing is.
+func (s *sequencer) missing(n uint64) *pubsub.Discontinuity {
+	if n <= s.at.Sequence {
+		return nil
+	}
+	d := &pubsub.Discontinuity{Cause: pubsub.CauseBackend, After: s.last(), Lost: n - s.at.Sequence, Exact: true}
+	if n < math.MaxUint64 {
+		d.Resume = pubsub.Position{Page: s.at.Page, Sequence: n + 1}
 	}
 	if s.rejoined {
 		d.Cause = pubsub.CauseReconnect
 	}
-	s.at.Sequence = n - 1
+	s.at.Sequence = n
 	return d
 }
+
+// next returns the number of the first message that is not accounted for.
+func (s *sequencer) next() uint64 { return plus(s.at.Sequence, 1) }
 
 // last returns the position of the message before a hole, zero if there is
 // none.
@@ -132,4 +176,12 @@ func (s *sequencer) last() pubsub.Position {
 		return pubsub.Position{}
 	}
 	return s.at
+}
+
+// plus returns a+b, or the largest number if there is no such number.
+func plus(a, b uint64) uint64 {
+	if a > math.MaxUint64-b {
+		return math.MaxUint64
+	}
+	return a + b
 }

@@ -1,11 +1,15 @@
 package nats
 
 import (
+	"encoding/binary"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/nats-io/nats.go/jetstream"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
@@ -113,6 +117,8 @@ func TestBeforeNewest(t *testing.T) {
 		{2, standing{1, 1, 1, 9}, []uint64{8}, 6},
 		{2, standing{1, 1, 1, 9}, []uint64{7, 8}, 5},
 		{1, standing{1, 1, 10, 9}, nil, 9},
+		{1 << 63, standing{1, 1, 1, largest - 1}, []uint64{7, 8}, largest - 1 - 1<<63},
+		{largest, standing{1, 1, 1, largest - 1}, []uint64{7, 8}, 0},
 	} {
 		assert.Equal(t, c.want, c.st.beforeNewest(c.n, c.deleted), "%+v", c)
 	}
@@ -241,5 +247,174 @@ func FuzzSequencer(f *testing.F) {
 		}
 		require.Equal(t, s.at.Sequence, delivered+m.lost[m.page], strings.Join(story, "\n"))
 		require.Equal(t, at(m.page, s.at.Sequence), s.at)
+	})
+}
+
+// largest is the largest number that there is.
+const largest = math.MaxUint64
+
+// A number that cannot be is a reset, whose count is not known. What comes
+// behind it is delivered.
+func TestSequencerRefusesTheAbsurd(t *testing.T) {
+	idle := func(stream uint64) func(*sequencer) (*pubsub.Discontinuity, verdict) {
+		return func(s *sequencer) (*pubsub.Discontinuity, verdict) { return s.idle(stream, s.sent) }
+	}
+	message := func(stream uint64) func(*sequencer) (*pubsub.Discontinuity, verdict) {
+		return func(s *sequencer) (*pubsub.Discontinuity, verdict) {
+			follows := s.follows(stream, s.sent+1)
+			d, v := s.message(stream, s.sent+1)
+			if follows {
+				assert.Nil(t, d, "%d", stream)
+				assert.Equal(t, deliver, v, "%d", stream)
+			}
+			return d, v
+		}
+	}
+	join := func(first, last uint64) func(*sequencer) (*pubsub.Discontinuity, verdict) {
+		return func(s *sequencer) (*pubsub.Discontinuity, verdict) {
+			return s.join(standing{page: 1, begin: 1, first: first, last: last}), deliver
+		}
+	}
+	type step struct {
+		do      func(*sequencer) (*pubsub.Discontinuity, verdict)
+		want    string
+		verdict verdict
+	}
+	for _, c := range []struct {
+		name  string
+		steps []step
+	}{
+		{"as far as it may be", []step{
+			{idle(5 + maxJump), "backend 4294967296 1/5 1/4294967302", deliver},
+			{message(4294967302), "-", deliver},
+		}},
+		{"a heartbeat", []step{
+			{idle(largest - 1), "reset 0+ 1/5 -", deliver},
+			{idle(largest - 1), "-", deliver},
+			{message(6), "-", deliver},
+			{message(6), "-", drop},
+			{message(8), "backend 1 1/6 1/8", deliver},
+		}},
+		{"a heartbeat of the largest number", []step{
+			{idle(largest), "reset 0+ 1/5 -", deliver},
+			{message(7), "backend 1 1/5 1/7", deliver},
+			{idle(6 + maxJump), "backend 4294967295 1/7 1/4294967303", deliver},
+		}},
+		{"one a little too far", []step{
+			{idle(6 + maxJump), "reset 0+ 1/5 -", deliver},
+			{message(6), "-", deliver},
+			{idle(7 + maxJump), "reset 0+ 1/6 -", deliver},
+		}},
+		{"a message", []step{
+			{message(largest), "reset 0+ 1/5 1/18446744073709551615", deliver},
+			{message(largest), "-", drop},
+			{idle(largest), "-", deliver},
+			{message(6), "reset 0+ 1/18446744073709551615 1/6", deliver},
+			{message(7), "-", deliver},
+		}},
+		{"no number", []step{
+			{message(0), "-", drop},
+			{message(largest), "reset 0+ 1/5 1/18446744073709551615", deliver},
+			{message(0), "-", drop},
+			{message(6), "reset 0+ 1/18446744073709551615 1/6", deliver},
+		}},
+		{"the last numbers there are", []step{
+			{message(largest - 2), "reset 0+ 1/5 1/18446744073709551613", deliver},
+			{idle(largest), "backend 2 1/18446744073709551613 -", deliver},
+			{idle(largest), "-", deliver},
+		}},
+		{"where the stream stands", []step{
+			{join(largest-1, largest-1), "reset 0+ 1/5 -", deliver},
+			{join(largest-1, largest-1), "-", deliver},
+			{message(6), "-", deliver},
+			{join(6, 9), "-", deliver},
+			{message(7), "-", deliver},
+		}},
+		{"where the stream really stands, purged up to there", []step{
+			{join(1<<40, 1<<40), "reset 0+ 1/5 -", deliver},
+			{message(1 << 40), "-", deliver},
+			{message(1<<40 + 2), "backend 1 1/1099511627776 1/1099511627778", deliver},
+		}},
+		{"where another stream stands", []step{
+			{func(s *sequencer) (*pubsub.Discontinuity, verdict) {
+				return s.join(standing{page: 2, begin: 1, first: largest - 1, last: largest - 1}), deliver
+			}, "reset 0+ 1/5 2/18446744073709551614", deliver},
+			{message(1), "reset 0+ 2/18446744073709551613 2/1", deliver},
+		}},
+	} {
+		s := sequencer{at: at(1, 5)}
+		for i, step := range c.steps {
+			d, v := step.do(&s)
+			assert.Equal(t, step.want, hole(d), "%s, step %d", c.name, i+1)
+			assert.Equal(t, step.verdict, v, "%s, step %d", c.name, i+1)
+			s.sent = 0
+		}
+	}
+	assert.Equal(t, uint64(largest), (&sequencer{at: at(1, largest)}).next())
+}
+
+func TestStandingOfTheAbsurd(t *testing.T) {
+	info := func(begin, first, last, n uint64) *jetstream.StreamInfo {
+		return &jetstream.StreamInfo{
+			Created: time.Unix(0, 7),
+			Config:  jetstream.StreamConfig{FirstSeq: begin},
+			State:   jetstream.StreamState{FirstSeq: first, LastSeq: last, Msgs: n},
+		}
+	}
+	for _, c := range []struct {
+		info *jetstream.StreamInfo
+		want standing
+	}{
+		{info(0, 0, largest, 0), standing{7, 1, largest, largest - 1}},
+		{info(0, largest, 5, 1), standing{7, 1, 6, 5}},
+		{info(largest, largest, largest, 1), standing{7, largest, largest, largest - 1}},
+	} {
+		assert.Equal(t, c.want, standingOf(c.info), "%+v", c.info)
+	}
+}
+
+// FuzzSequencerNumbers gives a sequencer any numbers at all: no count is absurd,
+// and no number silences the topic.
+func FuzzSequencerNumbers(f *testing.F) {
+	numbers := func(list ...uint64) (b []byte) {
+		for _, n := range list {
+			b = binary.BigEndian.AppendUint64(b, n)
+		}
+		return b
+	}
+	for _, kind := range []string{"\x00", "\x01", "\x02"} {
+		for _, n := range []uint64{0, 1, 5, maxJump, maxJump + 1, 1 << 63, largest - 1, largest} {
+			f.Add([]byte(kind), numbers(n), n)
+			f.Add([]byte(kind+"\x00\x01\x02"), numbers(n, 6, n, 6), uint64(5))
+		}
+	}
+	f.Fuzz(func(t *testing.T, kinds, data []byte, begin uint64) {
+		s := sequencer{at: at(1, begin)}
+		for _, kind := range kinds {
+			if len(data) < 8 {
+				break
+			}
+			n := binary.BigEndian.Uint64(data)
+			data = data[8:]
+			var d *pubsub.Discontinuity
+			switch kind % 3 {
+			case 0:
+				d, _ = s.message(n, s.sent+1)
+			case 1:
+				d, _ = s.idle(n, s.sent)
+			case 2:
+				d = s.join(standingOf(&jetstream.StreamInfo{Created: time.Unix(0, 1), State: jetstream.StreamState{FirstSeq: n, LastSeq: n, Msgs: uint64(kind) / 3}}))
+			}
+			if d != nil {
+				require.LessOrEqual(t, d.Lost, uint64(maxJump))
+				require.Equal(t, d.Cause != pubsub.CauseReset, d.Exact)
+			}
+		}
+		next := s.next()
+		if next == largest {
+			next = 1 // nothing can follow
+		}
+		_, v := s.message(next, s.sent+1)
+		require.Equal(t, deliver, v)
 	})
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"strconv"
 	"time"
 
@@ -31,7 +32,8 @@ const (
 
 // session is one consumer of a stream, for as long as it lives.
 type session struct {
-	ctx     context.Context // ends with the stream's, and with a cause when the session broke
+	parent  context.Context // the stream's
+	ctx     context.Context // ends with parent, and with a cause when the session broke; nil before start
 	cancel  context.CancelCauseFunc
 	release []func()
 	line    *line
@@ -84,8 +86,8 @@ func standingOf(info *jetstream.StreamInfo) standing {
 		begin: max(1, info.Config.FirstSeq),
 		last:  info.State.LastSeq,
 	}
-	st.last = max(st.last, st.begin-1)
-	st.first = max(st.begin, info.State.FirstSeq)
+	st.last = min(max(st.last, st.begin-1), math.MaxUint64-1) // nothing could follow the largest number
+	st.first = min(max(st.begin, info.State.FirstSeq), st.last+1)
 	if info.State.Msgs == 0 {
 		st.first = st.last + 1
 	}
@@ -109,7 +111,7 @@ func (b *Backend) open(ctx context.Context, n names, name string, behind pubsub.
 	var s *session
 	err := b.link.call(ctx, b.options.subscribeTimeout, watcher{token: n.stream}, func(call context.Context, l *line) error {
 		for try := range maxMade {
-			s = b.newSession(l, n, fmt.Sprintf("%s-%d", name, try))
+			s = b.newSession(ctx, l, n, fmt.Sprintf("%s-%d", name, try))
 			attempt := s.begin
 			if try == 0 && !behind.IsZero() {
 				attempt = s.resume
@@ -123,14 +125,11 @@ func (b *Backend) open(ctx context.Context, n names, name string, behind pubsub.
 	if err != nil {
 		return nil, err
 	}
-	if err := s.start(ctx, b.link); err != nil {
-		return nil, translate(ctx, ctx, err)
-	}
 	return s, nil
 }
 
-func (b *Backend) newSession(l *line, n names, name string) *session {
-	s := &session{line: l, stream: n.stream, name: name, stall: b.options.stallTimeout, began: time.Now()}
+func (b *Backend) newSession(ctx context.Context, l *line, n names, name string) *session {
+	s := &session{parent: ctx, line: l, stream: n.stream, name: name, stall: b.options.stallTimeout, began: time.Now()}
 	s.api = jetstream.DefaultAPIPrefix
 	if b.options.domain != "" {
 		s.api = fmt.Sprintf("$JS.%s.API.", b.options.domain)
@@ -156,7 +155,7 @@ func (s *session) begin(ctx context.Context, b *Backend, n names, _ pubsub.Posit
 	// before and behind.
 	after, err := findStream(ctx, s.line, n)
 	if err == nil && same(after, uint64(before.CachedInfo().Created.UnixNano()), before.CachedInfo().State.LastSeq) {
-		return true, nil
+		return true, s.start(b.link)
 	}
 	s.forget()
 	return false, unlessGone(err)
@@ -164,18 +163,26 @@ func (s *session) begin(ctx context.Context, b *Backend, n names, _ pubsub.Posit
 
 // resume makes the consumer behind a position. It reports false if the stream
 // is not the one that the position is of: then the consumer may not be its
-// either. It asks the server less than begin does, which counts when hundreds
-// of streams come back together.
+// either. It asks the server less than begin does, and lets the first messages
+// come meanwhile, which counts when hundreds of streams come back together.
 func (s *session) resume(ctx context.Context, b *Backend, n names, behind pubsub.Position, choose chooser) (ok bool, err error) {
-	if err := s.consume(ctx, behind.Sequence+1); err != nil {
+	if err := s.consume(ctx, plus(behind.Sequence, 1)); err != nil {
 		return false, unlessGone(err)
+	}
+	if err := s.start(b.link); err != nil {
+		return false, err
+	}
+	if err := s.ask(); err != nil {
+		s.end()
+		return false, err
 	}
 	after, err := findStream(ctx, s.line, n)
 	if err == nil && same(after, behind.Page, behind.Sequence) {
-		_, err = choose(ctx, after)
-		return err == nil, err
+		if _, err = choose(ctx, after); err == nil {
+			return true, nil
+		}
 	}
-	s.forget()
+	s.end()
 	return false, unlessGone(err)
 }
 
@@ -210,20 +217,26 @@ func (s *session) consume(ctx context.Context, next uint64) error {
 // forget has the server forget the consumer, and does not wait for it.
 func (s *session) forget() { s.forgetOther(s.name) }
 
-// forgetOther has it forget another consumer of the same stream, which may not
+// forgetOthers has it forget other consumers of the same stream, which may not
 // be there.
+func (s *session) forgetOthers(names []string) {
+	for _, name := range names {
+		s.forgetOther(name)
+	}
+}
+
 func (s *session) forgetOther(name string) {
 	_ = s.line.nc.PublishRequest(s.api+"CONSUMER.DELETE."+s.stream+"."+name, s.line.nc.NewInbox(), nil)
 }
 
 // start has the session ready to ask for messages.
-func (s *session) start(ctx context.Context, l *link) (err error) {
+func (s *session) start(l *link) (err error) {
 	s.in = make(chan *natsgo.Msg, 2*batchMessages+spare)
 	if s.sub, err = s.line.nc.ChanSubscribe(s.line.nc.NewInbox(), s.in); err != nil {
 		s.forget()
 		return err
 	}
-	s.ctx, s.cancel = context.WithCancelCause(ctx)
+	s.ctx, s.cancel = context.WithCancelCause(s.parent)
 	s.timer = time.NewTimer(s.stall)
 	s.release = append(s.release,
 		l.watch(&watcher{token: s.name, refused: s.cancel}),
@@ -271,6 +284,10 @@ func (s *session) ask() error {
 	return s.line.nc.PublishRequest(s.api+"CONSUMER.MSG.NEXT."+s.stream+"."+s.name, s.sub.Subject, request)
 }
 
+// settle takes note that so many of the messages that were asked for came, or
+// are not to come.
+func (s *session) settle(n uint64) { s.pending -= int(min(n, uint64(s.pending))) }
+
 // take returns the next thing that the server sent, if there is one.
 func (s *session) take() *natsgo.Msg {
 	select {
@@ -307,7 +324,7 @@ type item struct {
 	stream   uint64 // a message's number, or that of the last one passed
 	consumer uint64
 	behind   uint64 // message: how many the stream has behind it
-	returned int    // expired: how many of those that were asked for did not come, ...
+	returned uint64 // expired: how many of those that were asked for did not come, ...
 	oversize bool   // ... because of the next one's size
 	msg      *natsgo.Msg
 }
@@ -337,7 +354,7 @@ func read(m *natsgo.Msg) (*item, error) {
 		return nil, &breakError{what: "the consumer is gone", cause: natsgo.ErrNoResponders}
 	case "408", "409":
 		if m.Header.Get("Nats-Pending-Messages") != "" {
-			return &item{kind: expired, returned: int(number(m, "Nats-Pending-Messages")), oversize: text == "Message Size Exceeds MaxBytes"}, nil
+			return &item{kind: expired, returned: number(m, "Nats-Pending-Messages"), oversize: text == "Message Size Exceeds MaxBytes"}, nil
 		}
 	}
 	return nil, &breakError{what: fmt.Sprintf("the server ended the consumer: %s %s", status, text)}

@@ -2,6 +2,7 @@ package nats
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/cenkalti/backoff/v4"
@@ -9,14 +10,13 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/nats-io/nuid"
 	"github.com/topicbus/pubsub"
+	"github.com/topicbus/pubsub/internal/turns"
 )
 
 const (
 	// healthyAfter is how long a session must last for the stream's back-off to
 	// start over.
 	healthyAfter = time.Second
-	// minWait keeps a policy that does not wait from spinning.
-	minWait = time.Millisecond
 	// maxOrphans is how many consumers the server is told to forget. It forgets
 	// the others by itself.
 	maxOrphans = 50
@@ -37,8 +37,12 @@ type stream struct {
 	holes   []*pubsub.Discontinuity // found by an opening, not reported yet
 	session *session
 	orphans []string // consumers that the server may still have
-	hold    *hold
-	deliver func(context.Context, pubsub.Frame) error
+	tried   *line    // the last connection on which an attempt was made
+	// failures are the attempts that failed on a connection, and the short
+	// sessions, since the stream was up for a while.
+	failures int
+	hold     *hold
+	deliver  func(context.Context, pubsub.Frame) error
 }
 
 // subscribe makes a stream and opens its first session.
@@ -48,6 +52,7 @@ func (b *Backend) subscribe(ctx context.Context, n names, from pubsub.Start) (*s
 		return nil, invalid("the function given to WithBackoff returned nil")
 	}
 	s.backOff.Reset()
+	b.recovery.Enter()
 	s.ctx, s.cancel = context.WithCancelCause(ctx)
 	s.detach = context.AfterFunc(b.ctx, func() { s.cancel(errClosed) })
 	var err error
@@ -64,15 +69,10 @@ func (b *Backend) subscribe(ctx context.Context, n names, from pubsub.Start) (*s
 
 // open makes an attempt to open a session. A consumer of an attempt that broke
 // may be there nevertheless, and so may that of a session whose connection
-// broke: the next session has the server forget them.
+// broke.
 func (s *stream) open(behind pubsub.Position, choose chooser) (*session, error) {
 	name := nuid.Next()
 	session, err := s.b.open(s.ctx, s.n, name, behind, choose)
-	if err == nil {
-		for _, orphan := range s.orphans {
-			session.forgetOther(orphan) // again, until a session lasts: this connection may break too
-		}
-	}
 	s.orphans = append(s.orphans[max(0, len(s.orphans)-maxOrphans):], name+"-0") // later tries are rare
 	return session, err
 }
@@ -99,14 +99,14 @@ func (s *stream) begin(ctx context.Context, server jetstream.Stream, from pubsub
 	s.hold = newHold(at.Sequence, st.last)
 	s.join(st)
 	s.seq.rejoined = !from.After.IsZero()
-	return s.seq.at.Sequence + 1, nil
+	return s.seq.next(), nil
 }
 
 // join takes note of where the server's stream stands.
 func (s *stream) join(st standing) {
 	if d := s.seq.join(st); d != nil {
 		s.holes = append(s.holes, d)
-		if d.Cause == pubsub.CauseReset {
+		if d.Cause == pubsub.CauseReset && !s.seq.doubted {
 			s.at = s.seq.at.Sequence
 			s.hold.reset(s.at, st.last)
 		}
@@ -116,6 +116,7 @@ func (s *stream) join(st standing) {
 
 // release lets go of what holds the stream.
 func (s *stream) release() {
+	s.b.recovery.Leave()
 	s.detach()
 	s.cancel(nil)
 }
@@ -183,7 +184,7 @@ func (s *stream) read() error {
 		)
 		switch it.kind {
 		case expired:
-			s.session.pending -= it.returned
+			s.session.settle(it.returned)
 			s.session.oversize = s.session.oversize || it.oversize
 		case heartbeat:
 			if d, v = s.seq.idle(it.stream, it.consumer); v == reopen {
@@ -192,12 +193,15 @@ func (s *stream) read() error {
 			s.report(d)
 			s.emit(pubsub.Frame{Kind: pubsub.KindHeartbeat}, s.at)
 		case message:
-			s.session.pending--
+			s.session.settle(1)
 			if d, v = s.seq.message(it.stream, it.consumer); v == reopen {
 				return errGap
 			}
 			if v == drop {
 				continue
+			}
+			if it.stream <= s.at { // the numbers began anew
+				s.hold.reset(it.stream-1, it.stream)
 			}
 			s.report(d)
 			var err error
@@ -229,7 +233,7 @@ func (s *stream) item(m *natsgo.Msg) (*item, error) {
 // message delivers a message. more tells that the next one is here.
 func (s *stream) message(it *item, more bool) {
 	p := pubsub.Position{Page: s.seq.at.Page, Sequence: it.stream}
-	s.hold.learn(it.stream + it.behind)
+	s.hold.learn(plus(it.stream, it.behind))
 	s.emit(pubsub.Frame{Kind: pubsub.KindMessage, More: more, Payload: payload(it.msg), Position: p}, it.stream)
 }
 
@@ -265,9 +269,13 @@ func (s *stream) emit(f pubsub.Frame, at uint64) {
 // will be none.
 func (s *stream) reconnect(err error, up time.Duration) error {
 	broke, broken := time.Now(), s.session.line
+	s.tried = broken
 	if up >= healthyAfter {
 		s.backOff.Reset()
+		s.failures = 0
 		s.orphans = s.orphans[len(s.orphans)-1:] // but for the one that broke
+	} else {
+		s.failures++
 	}
 	s.hold.broken(true)
 	for attempt := 1; !permanent(err); attempt++ {
@@ -279,16 +287,32 @@ func (s *stream) reconnect(err error, up time.Duration) error {
 		if refused := s.b.link.fate(broken.conn); refused != nil {
 			return refused
 		}
+		s.tried = s.b.line()
+		orphans := slices.Clone(s.orphans)
 		var session *session
 		session, err = s.open(s.seq.at, func(_ context.Context, server jetstream.Stream) (uint64, error) {
 			s.join(standingOf(server.CachedInfo()))
-			return s.seq.at.Sequence + 1, nil
+			return s.seq.next(), nil
 		})
 		if err == nil {
 			s.session = session
+			// The orphans are forgotten when the others are back too, and again
+			// until a session lasts: this connection may break as well.
+			proof := time.AfterFunc(turns.ProvenAfter, func() {
+				s.b.recovery.Proven()
+				session.forgetOthers(orphans)
+			})
+			session.release = append(session.release, func() {
+				if proof.Stop() {
+					session.forgetOthers(orphans)
+				}
+			})
 			s.hold.broken(false)
 			s.state(pubsub.StateChange{State: pubsub.Resumed, Downtime: time.Since(broke)})
 			return nil
+		}
+		if s.tried != nil {
+			s.failures++
 		}
 		s.report(s.holes...)
 		s.holes = nil
@@ -296,19 +320,35 @@ func (s *stream) reconnect(err error, up time.Duration) error {
 	return err
 }
 
-// wait waits as long as the back-off says, or until there is a connection
-// again. It reports false if no attempt is to be made.
+// wait waits until an attempt is to be made. It reports false if none is.
+//
+// While there is no connection attempts cost the server nothing: each stream
+// waits as long as its back-off says. On a new connection all make their first
+// attempt at once, as far as the budget goes, and the later ones in turn.
 func (s *stream) wait(back <-chan struct{}) bool {
-	d := s.backOff.NextBackOff()
-	if d == backoff.Stop {
+	now := s.b.line()
+	if now == nil || now != s.tried {
+		d := s.backOff.NextBackOff()
+		if d == backoff.Stop {
+			return false
+		}
+		if now == nil {
+			turns.Sleep(s.ctx, max(d, turns.MinWait), back)
+			if now = s.b.line(); now == nil {
+				return s.ctx.Err() == nil
+			}
+		}
+		return s.b.recovery.Spend(s.ctx, now.ctx.Done())
+	}
+	if s.failures == 0 && !s.b.recovery.Spend(s.ctx, now.ctx.Done()) {
 		return false
 	}
-	timer := time.NewTimer(max(d, minWait))
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-	case <-back:
-	case <-s.ctx.Done():
-	}
-	return s.ctx.Err() == nil
+	return s.b.recovery.Wait(s.ctx, now.ctx.Done(), s.backOff, s.failures, false)
+}
+
+// line returns the present connection, nil if there is none.
+func (b *Backend) line() *line {
+	b.link.mu.Lock()
+	defer b.link.mu.Unlock()
+	return b.link.line
 }

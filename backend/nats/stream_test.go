@@ -608,6 +608,56 @@ func TestBackOffStops(t *testing.T) {
 	require.ErrorIs(t, tp.ended(), pubsub.ErrUnavailable)
 }
 
+// A stream that others have made so that it cannot carry the topic is refused
+// for good, not tried again and again.
+func TestUnfitStreams(t *testing.T) {
+	w := newWorld(t)
+	b := w.backend()
+	for i, c := range []struct {
+		what      string
+		edit      func(*jetstream.StreamConfig)
+		publishes bool
+	}{
+		{"SubjectDeleteMarkerTTL", func(c *jetstream.StreamConfig) { c.AllowMsgTTL, c.SubjectDeleteMarkerTTL = true, time.Second }, true},
+		{"AllowMsgCounter", func(c *jetstream.StreamConfig) { c.AllowMsgCounter = true }, false},
+		{"PersistMode", func(c *jetstream.StreamConfig) { c.PersistMode = jetstream.AsyncPersistMode }, true},
+		{"InactiveThreshold", func(c *jetstream.StreamConfig) { c.ConsumerLimits.InactiveThreshold = time.Second }, true},
+	} {
+		topic := fmt.Sprint("topic", i)
+		publish(t, b, topic, "a")
+		config := w.stream(topic).CachedInfo().Config
+		require.NoError(t, w.admin.DeleteStream(background(t), config.Name))
+		c.edit(&config)
+		require.NoError(t, settled(func() error {
+			_, err := w.admin.CreateStream(background(t), config)
+			return err
+		}))
+		_, err := b.Subscribe(background(t), topic, pubsub.Start{})
+		require.ErrorIs(t, err, pubsub.ErrInvalidArgument, c.what)
+		assert.ErrorContains(t, err, c.what)
+		if err := b.Publish(background(t), topic, pubsub.Payload{}); c.publishes {
+			assert.NoError(t, err, c.what)
+		} else {
+			assert.ErrorIs(t, err, pubsub.ErrInvalidArgument, c.what)
+		}
+	}
+
+	// One that becomes so while a subscription is cut off. The server refuses its
+	// consumer before anybody looks at the stream.
+	tp := record(t, b, topic, pubsub.Start{})
+	w.relay.Down()
+	s := w.stream(topic)
+	for name := range s.ConsumerNames(background(t)).Name() {
+		require.NoError(t, s.DeleteConsumer(background(t), name))
+	}
+	config := s.CachedInfo().Config
+	config.ConsumerLimits.InactiveThreshold = time.Second
+	_, err := w.admin.UpdateStream(background(t), config)
+	require.NoError(t, err)
+	w.relay.Up()
+	require.ErrorIs(t, tp.ended(), pubsub.ErrInvalidArgument)
+}
+
 // Foreign programs publish and read plainly.
 func TestForeignPrograms(t *testing.T) {
 	w := newWorld(t)

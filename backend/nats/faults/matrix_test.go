@@ -28,6 +28,21 @@ func TestMatrix(t *testing.T) {
 	}
 }
 
+// TestRates has a server misbehave in each way that it can, and holds how often
+// it is asked against a limit.
+func TestRates(t *testing.T) {
+	if !*full {
+		return // each takes a minute; TestStreamsTakeTurns is quick
+	}
+	for _, rate := range matrix.Rates() {
+		t.Run(strings.ReplaceAll(rate.Name, " ", "_"), func(t *testing.T) {
+			o := matrix.PlayRate(rate)
+			require.Empty(t, rate.Breaches(o), "%+v", o)
+			t.Logf("%+v", o)
+		})
+	}
+}
+
 // TestDocument: docs/nats.md has all rows, in order.
 func TestDocument(t *testing.T) {
 	page, err := os.ReadFile("../../../docs/nats.md")
@@ -37,5 +52,8 @@ func TestDocument(t *testing.T) {
 		_, after, found := strings.Cut(rest, "| "+row.Name+" | ")
 		require.True(t, found, "%s: go run ./faults/cmd/faultsdoc -o ../../docs/nats.md", row.ID())
 		rest = after
+	}
+	for _, rate := range matrix.Rates() {
+		require.Contains(t, rest, "| "+rate.Name+" | ")
 	}
 }

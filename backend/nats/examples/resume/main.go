@@ -137,7 +137,9 @@ func read(ctx context.Context, t *pubsub.Topic[int], journal *os.File, last stri
 			at = e.Message.Position
 			_, err = fmt.Fprintln(journal, at, e.Message.Value)
 		case pubsub.KindDiscontinuity:
-			at.Sequence += e.Discontinuity.Lost
+			if next := e.Discontinuity.Resume; !next.IsZero() {
+				at = pubsub.Position{Page: next.Page, Sequence: next.Sequence - 1} // on another page after a reset
+			}
 			_, err = fmt.Fprintln(journal, at, "lost", e.Discontinuity.Lost)
 		}
 		if err != nil {

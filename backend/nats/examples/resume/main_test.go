@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -9,11 +10,14 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go/jetstream"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/topicbus/pubsub"
+	"github.com/topicbus/pubsub/backend/nats"
 	"github.com/topicbus/pubsub/backend/nats/natstest"
+	"github.com/topicbus/pubsub/codec"
 )
 
 const patience = time.Minute
@@ -24,6 +28,58 @@ func TestMain(m *testing.M) {
 		os.Exit(m.Run())
 	}
 	main()
+}
+
+// TestReset: when the stream was deleted and made again, the journal goes on with
+// the new one's positions, and a reader that is started again there reports
+// nothing twice.
+func TestReset(t *testing.T) {
+	server, err := natstest.NewServer()
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, server.Close()) })
+	nc, err := server.Connect()
+	require.NoError(t, err)
+	t.Cleanup(nc.Close)
+	js, err := jetstream.New(nc)
+	require.NoError(t, err)
+	backend, err := nats.New(server.URL())
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, backend.Close()) })
+	numbers := pubsub.New(backend, codec.JSON[int]()).Topic(topic)
+	publish := func(n int) {
+		require.Eventually(t, func() bool { return numbers.Publish(t.Context(), n) == nil }, patience, 5*time.Millisecond)
+	}
+	journal := filepath.Join(t.TempDir(), "got")
+	read := func(until string) (lines []string) {
+		ctx, stop := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		go func() { done <- run(ctx, []string{"-url", server.URL(), "-journal", journal, "read"}) }()
+		require.Eventually(t, func() bool {
+			contents, _ := os.ReadFile(journal)
+			lines = strings.Split(strings.TrimSpace(string(contents)), "\n")
+			return strings.HasSuffix(lines[len(lines)-1], until)
+		}, patience, 5*time.Millisecond)
+		stop()
+		require.NoError(t, <-done)
+		return lines
+	}
+	publish(1)
+	publish(2)
+	read(" 2")
+	for name := range js.StreamNames(t.Context()).Name() {
+		require.NoError(t, js.DeleteStream(t.Context(), name))
+	}
+	publish(3)
+	lines := read(" 3")
+	require.Len(t, lines, 4)
+	page := func(line string) string { before, _, _ := strings.Cut(line, "/"); return before }
+	assert.Contains(t, lines[2], " lost 0")
+	assert.Equal(t, page(lines[3]), page(lines[2]))
+	assert.NotEqual(t, page(lines[1]), page(lines[2]))
+
+	// Killed before it noted the message.
+	require.NoError(t, os.WriteFile(journal, []byte(strings.Join(lines[:3], "\n")+"\n"), 0o644))
+	assert.Equal(t, lines, read(" 3"))
 }
 
 // TestKilled kills both processes again and again, by SIGKILL, and the server

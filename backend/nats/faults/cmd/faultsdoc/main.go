@@ -28,7 +28,7 @@ import (
 )
 
 // limit is how long a row may take.
-const limit = 5 * time.Minute
+const limit = 10 * time.Minute
 
 const begin, end = "<!-- faults", "<!-- end of faults"
 
@@ -37,8 +37,13 @@ func main() {
 	only := flag.String("run", "", "play the rows that match this `regexp`")
 	parallel := flag.Int("parallel", 2, "how many rows are played at once")
 	play := flag.Int("play", -1, "play one row in this process (used by the program itself)")
+	rate := flag.Int("rate", -1, "count the requests in one way of misbehaving in this process (used by the program itself)")
 	on := flag.String("on", "", "what to play it on (used by the program itself)")
 	flag.Parse()
+	if *rate >= 0 {
+		_ = json.NewEncoder(os.Stdout).Encode(matrix.PlayRate(matrix.Rates()[*rate]))
+		return
+	}
 	if err := run(*out, *only, *parallel, *play, matrix.Kind(*on)); err != nil {
 		fmt.Fprintln(os.Stderr, "faultsdoc:", err)
 		os.Exit(1)
@@ -58,7 +63,11 @@ func run(out, only string, parallel, play int, on matrix.Kind) error {
 	if err != nil {
 		return err
 	}
-	table := render(lines)
+	rates, err := countAll(filter, parallel)
+	if err != nil {
+		return err
+	}
+	table := append(render(lines), renderRates(rates)...)
 	if out == "" {
 		_, err := os.Stdout.Write(table)
 		return err
@@ -98,7 +107,8 @@ func playAll(rows []matrix.Row, filter *regexp.Regexp, parallel int) (lines []li
 			slots <- struct{}{}
 			wg.Go(func() {
 				defer func() { <-slots }()
-				o, err := child(i, on)
+				var o matrix.Outcome
+				err := child(&o, "-play", fmt.Sprint(i), "-on", string(on))
 				if breaches := row.Breaches(o); err == nil && on == matrix.Bus && len(breaches) > 0 {
 					err = errors.New(strings.Join(breaches, "; "))
 				}
@@ -116,21 +126,77 @@ func playAll(rows []matrix.Row, filter *regexp.Regexp, parallel int) (lines []li
 	return lines, errors.Join(errs...)
 }
 
-// child plays a row in another process.
-func child(i int, on matrix.Kind) (o matrix.Outcome, err error) {
+// rateLine is a row of the table of requests.
+type rateLine struct {
+	name    string
+	outcome matrix.RateOutcome
+}
+
+func countAll(filter *regexp.Regexp, parallel int) (lines []*rateLine, err error) {
+	var (
+		errs  = make([]error, len(matrix.Rates()))
+		wg    sync.WaitGroup
+		slots = make(chan struct{}, parallel)
+	)
+	for i, rate := range matrix.Rates() {
+		if !filter.MatchString("Requests: " + rate.Name) {
+			continue
+		}
+		l := &rateLine{name: rate.Name}
+		lines = append(lines, l)
+		slots <- struct{}{}
+		wg.Go(func() {
+			defer func() { <-slots }()
+			err := child(&l.outcome, "-rate", fmt.Sprint(i))
+			if breaches := rate.Breaches(l.outcome); err == nil && len(breaches) > 0 {
+				err = errors.New(strings.Join(breaches, "; "))
+			}
+			fmt.Fprintf(os.Stderr, "%s: %+v\n", rate.Name, l.outcome)
+			if err != nil {
+				errs[i] = fmt.Errorf("%s: %w", rate.Name, err)
+			}
+		})
+	}
+	wg.Wait()
+	return lines, errors.Join(errs...)
+}
+
+// child plays something in another process.
+func child(outcome any, args ...string) error {
 	self, err := os.Executable()
 	if err != nil {
-		return o, err
+		return err
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, self, "-play", fmt.Sprint(i), "-on", string(on))
+	cmd := exec.CommandContext(ctx, self, args...)
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	if err := cmd.Run(); err != nil {
-		return o, fmt.Errorf("%w: %s", err, stderr.String())
+		return fmt.Errorf("%w: %s", err, stderr.String())
 	}
-	return o, json.Unmarshal(stdout.Bytes(), &o)
+	return json.Unmarshal(stdout.Bytes(), outcome)
+}
+
+func renderRates(lines []*rateLine) []byte {
+	var b bytes.Buffer
+	if len(lines) == 0 {
+		return nil
+	}
+	fmt.Fprintf(&b, `### Requests
+
+How often %d streams ask for a consumer while the server misbehaves for %v, rounded up. Each attempt to come back is one such request. It
+may be followed by one for the stream's information, one for messages, and one that has an old consumer forgotten.
+
+| the server | requests in the worst second | in a second of the last third, on average |
+|---|---|---|
+`, matrix.RateStreams, matrix.RateTime)
+	for _, l := range lines {
+		worst, later := l.outcome.Text()
+		fmt.Fprintf(&b, "| %s | %s | %s |\n", l.name, worst, later)
+	}
+	b.WriteByte('\n')
+	return b.Bytes()
 }
 
 func render(lines []line) []byte {

@@ -27,8 +27,11 @@ type Row struct {
 	Group, Name string
 	Topics      int
 	Long        bool // only the document plays it
+	Cluster     bool // there are three servers, with three replicas of each stream
 	Play        func(*Run)
 	Want        Want // of Bus
+
+	limit time.Duration // of its time, if it takes longer than others
 }
 
 // ID returns the row's group and name.

@@ -67,6 +67,26 @@ func Rows() []Row {
 			}
 		},
 	}, Row{
+		Group: "Server", Name: "the leader of a cluster of three is killed every second under load, 10 times", Cluster: true, Long: true, limit: 5 * time.Minute,
+		Play: func(r *Run) {
+			r.begin()
+			over := make(chan struct{})
+			go func() {
+				defer close(over)
+				for range 10 {
+					r.killLeader()
+				}
+			}()
+			for loaded := true; loaded; {
+				select {
+				case <-over:
+					loaded = false
+				default:
+					r.publish(1)
+				}
+			}
+		},
+	}, Row{
 		Group: "Connection", Name: "cut", Topics: 40,
 		Play: func(r *Run) {
 			r.begin()
@@ -225,6 +245,25 @@ func (r *Run) begin(edits ...func(*jetstream.StreamConfig)) {
 	if stuck := r.arrive(); stuck > 0 {
 		r.check(fmt.Errorf("nothing came before the fault to %d topics", stuck))
 	}
+}
+
+// killLeader stops the server that leads the first topic's stream, when there is
+// one, and starts it again half a second later. It takes a second at least.
+func (r *Run) killLeader() {
+	name := r.topics[0].stream.CachedInfo().Config.Name
+	leader := r.cluster.Leader(name)
+	for leader == nil && r.ctx.Err() == nil {
+		time.Sleep(10 * time.Millisecond)
+		leader = r.cluster.Leader(name)
+	}
+	if leader == nil {
+		return
+	}
+	leader.Stop()
+	time.Sleep(time.Second / 2)
+	r.heal()
+	leader.Start()
+	time.Sleep(time.Second / 2)
 }
 
 // again deletes the topics' streams and makes them again.

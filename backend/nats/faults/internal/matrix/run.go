@@ -22,15 +22,18 @@ import (
 // Patience is how long a row waits for what does not come.
 const Patience = 40 * time.Second
 
-// limit is how long a row may take.
+// limit is how long a row may take that does not say.
 const limit = 2 * time.Minute
 
 // Run is a row under way.
 type Run struct {
 	topics  []*topic
 	kind    Kind
-	server  *natstest.Server
-	relay   *natstest.Relay
+	server  *natstest.Server  // nil in a cluster
+	relay   *natstest.Relay   // likewise
+	cluster *natstest.Cluster // nil if there is one server
+	url     string            // what the client connects to
+	past    string            // what others connect to
 	admin   jetstream.JetStream
 	client  client
 	out     Outcome
@@ -66,10 +69,10 @@ func (r *Run) check(err error) {
 
 // Play plays a row and returns what came of it.
 func Play(row Row, on Kind) (out Outcome) {
-	before := runtime.NumGoroutine()
+	before := goroutines()
 	r := &Run{kind: on}
 	var cancel context.CancelFunc
-	r.ctx, cancel = context.WithTimeout(context.Background(), limit)
+	r.ctx, cancel = context.WithTimeout(context.Background(), max(limit, row.limit))
 	defer cancel()
 	defer func() {
 		if f, ok := recover().(failure); ok {
@@ -77,19 +80,14 @@ func Play(row Row, on Kind) (out Outcome) {
 			out.Failed = f.err.Error()
 		}
 	}()
-	var err error
-	r.server, err = natstest.NewServer()
-	r.check(err)
-	defer r.server.Close()
-	r.relay, err = natstest.NewRelay(r.server.URL())
-	r.check(err)
-	defer r.relay.Close()
-	nc, err := r.server.Connect()
+	stop := r.serve(row.Cluster)
+	defer stop()
+	nc, err := natsgo.Connect(r.past, natsgo.MaxReconnects(-1), natsgo.ReconnectWait(10*time.Millisecond))
 	r.check(err)
 	defer nc.Close()
 	r.admin, err = jetstream.New(nc)
 	r.check(err)
-	r.options = []nats.Option{nats.WithLogger(slog.New(slog.DiscardHandler))}
+	r.options = append(r.options, nats.WithLogger(slog.New(slog.DiscardHandler)))
 	for i := range max(1, row.Topics) {
 		r.topics = append(r.topics, &topic{run: r, name: "topic" + strconv.Itoa(i), changed: make(chan struct{})})
 	}
@@ -104,19 +102,65 @@ func Play(row Row, on Kind) (out Outcome) {
 	}
 	r.out.Left = r.left()
 	nc.Close()
-	r.check(r.relay.Close())
-	r.check(r.server.Close())
-	for runtime.NumGoroutine() > before && time.Now().Before(deadline) {
+	r.check(stop())
+	for goroutines() > before && time.Now().Before(deadline) {
 		time.Sleep(20 * time.Millisecond)
 	}
-	if n := runtime.NumGoroutine(); n > before {
-		stacks := make([]byte, 1<<20)
+	if n := goroutines(); n > before {
 		r.out.Left = strings.TrimPrefix(fmt.Sprintf("%s; %d goroutines", r.out.Left, n-before), "; ")
 		if on == Bus {
-			r.out.Left += "\n" + string(stacks[:runtime.Stack(stacks, true)])
+			r.out.Left += "\n" + stacks()
 		}
 	}
 	return r.out
+}
+
+// serve starts what the row is played against. A cluster has no relay: its
+// client knows all servers.
+func (r *Run) serve(cluster bool) (stop func() error) {
+	var err error
+	if cluster {
+		r.cluster, err = natstest.NewCluster()
+		r.check(err)
+		r.url, r.past = r.cluster.URL(), r.cluster.URL()
+		r.options = append(r.options, nats.WithReplicas(len(r.cluster.Servers)))
+		return r.cluster.Close
+	}
+	r.server, err = natstest.NewServer()
+	r.check(err)
+	r.relay, err = natstest.NewRelay(r.server.URL())
+	if err != nil {
+		r.check(errors.Join(err, r.server.Close()))
+	}
+	r.url, r.past = r.relay.URL(), r.server.URL()
+	return func() error { return errors.Join(r.relay.Close(), r.server.Close()) }
+}
+
+// connections counts the connections of the client.
+func (r *Run) connections() (n int) {
+	if r.cluster == nil {
+		return r.relay.Conns()
+	}
+	for _, s := range r.cluster.Servers {
+		n += s.Clients()
+	}
+	return n - 1 // ours
+}
+
+func stacks() string {
+	b := make([]byte, 8<<20)
+	return string(b[:runtime.Stack(b, true)])
+}
+
+// goroutines counts those that are not the server's: one of a cluster that is
+// stopped leaves some behind.
+func goroutines() (n int) {
+	for one := range strings.SplitSeq(stacks(), "\n\n") {
+		if !strings.Contains(one, "github.com/nats-io/nats-server/") {
+			n++
+		}
+	}
+	return n
 }
 
 // left says what is left at the server.
@@ -135,7 +179,7 @@ func (r *Run) left() string {
 	case consumers > 1:
 		say = append(say, fmt.Sprintf("%d consumers", consumers))
 	}
-	if n := r.relay.Conns(); n > 0 {
+	if n := r.connections(); n > 0 {
 		say = append(say, fmt.Sprintf("%d connections", n))
 	}
 	return strings.Join(say, ", ")
@@ -153,9 +197,9 @@ func (r *Run) open(edits ...func(*jetstream.StreamConfig)) {
 	}
 	var err error
 	if r.kind == Bus {
-		r.client, err = newBusClient(r.relay.URL(), r.options)
+		r.client, err = newBusClient(r.url, r.options)
 	} else {
-		r.client, err = newOrderedClient(r.relay.URL())
+		r.client, err = newOrderedClient(r.url)
 	}
 	r.check(err)
 	for _, t := range r.topics {
@@ -165,7 +209,7 @@ func (r *Run) open(edits ...func(*jetstream.StreamConfig)) {
 
 // create has a Backend make the topic's stream, as another process would.
 func (t *topic) create() {
-	b, err := nats.New(t.run.server.URL(), t.run.options...)
+	b, err := nats.New(t.run.past, t.run.options...)
 	t.run.check(err)
 	defer b.Close()
 	ctx, cancel := context.WithCancel(t.run.ctx)
