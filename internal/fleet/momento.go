@@ -3,6 +3,7 @@ package main
 import (
 	"net"
 	"strconv"
+	"time"
 
 	"github.com/momentohq/client-sdk-go/auth"
 
@@ -35,7 +36,8 @@ func open(address string) (run.Backend, error) {
 }
 
 func serve() (run.Service, error) {
-	server, err := momentotest.NewServer(momentotest.WithCaches(cacheName))
+	// As often as NATS has them. Each wakes all viewers, as a message does.
+	server, err := momentotest.NewServer(momentotest.WithCaches(cacheName), momentotest.WithHeartbeatInterval(5*time.Second))
 	if err != nil {
 		return nil, err
 	}

@@ -171,6 +171,7 @@ func (d *driver) stop(i int) error {
 		return err
 	}
 	d.viewers[i] = a.Viewers
+	d.report.refused += a.Refused
 	for k, h := range a.Latency {
 		d.report.latency[k].merge(h)
 	}

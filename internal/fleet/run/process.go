@@ -38,6 +38,7 @@ type answer struct {
 	Streams streams
 	Viewers []viewer
 	Latency []*histogram
+	Refused int64 // attempts to subscribe that failed and were made again
 }
 
 // streams is what a service counts.

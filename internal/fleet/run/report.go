@@ -67,6 +67,7 @@ type report struct {
 	accepted             []uint64 // by topic
 	total                viewer   // of all viewers
 	unlike               int      // viewers that broke the law
+	refused              int64    // attempts to subscribe that were made again
 }
 
 func newReport(engine string, c config) *report {
@@ -105,7 +106,7 @@ func (r *report) print(out io.Writer) {
 		r.engine, r.processes, r.viewers, r.topics, r.rate, r.size, r.seed, r.shared, r.abrupt)
 	line("machine", "%s/%s, GOMAXPROCS %d, %s", runtime.GOOS, runtime.GOARCH, runtime.GOMAXPROCS(0), runtime.Version())
 	line("streams open", "idle %d, steady %d, most in the deploy %d, after it %d", r.idle.streams.Open, r.steady.streams.Open, r.deploy.streams.Most, r.after.Open)
-	line("streams opened", "before %d, in the deploy %d", r.steady.streams.Opened, r.deploy.streams.Opened-r.steady.streams.Opened)
+	line("streams opened", "before %d, in the deploy %d; %d times a viewer had to subscribe again", r.steady.streams.Opened, r.deploy.streams.Opened-r.steady.streams.Opened, r.refused)
 
 	deliveries := float64(r.latency[steadyPhase].count())
 	upstream := deliveries * float64(r.steady.streams.Open) / float64(viewers)

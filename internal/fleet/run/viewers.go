@@ -62,7 +62,7 @@ type audience struct {
 	viewers []*watching
 	reading sync.WaitGroup
 	latency []*histogram
-	shared  bool
+	refused atomic.Int64 // attempts to subscribe
 }
 
 // runViewers is the life of a process of viewers.
@@ -89,7 +89,7 @@ func newLatency() []*histogram {
 func (a *audience) do(o order, reply *answer) error {
 	ctx, cancel := context.WithTimeout(context.Background(), o.Timeout)
 	defer cancel()
-	reply.Latency = a.latency
+	reply.Latency, reply.Refused = a.latency, a.refused.Load()
 	switch {
 	case o.Memory:
 		reply.Memory = memoryNow()
@@ -122,7 +122,7 @@ func (a *audience) open(ctx context.Context, o order) error {
 		w := &watching{viewer: v}
 		a.viewers = append(a.viewers, w)
 		a.reading.Go(func() {
-			sub, err := a.subscribe(w, o.Shared)
+			sub, err := a.subscribe(ctx, w, o.Shared)
 			errs <- err
 			if err == nil {
 				a.watch(w, sub)
@@ -144,14 +144,25 @@ func (a *audience) open(ctx context.Context, o order) error {
 
 func topicName(i int) string { return "match-" + strconv.Itoa(i) }
 
-func (a *audience) subscribe(w *watching, shared bool) (*pubsub.Subscription[[]byte], error) {
+func (a *audience) subscribe(ctx context.Context, w *watching, shared bool) (*pubsub.Subscription[[]byte], error) {
 	opts := []pubsub.SubscribeOption{pubsub.ResumeAfter(w.At)}
 	if shared && !w.At.IsZero() {
 		opts = append(opts, pubsub.Shared())
 	}
-	sub, err := a.bus.Subscribe(context.Background(), topicName(w.Topic), opts...)
-	if err != nil {
-		return nil, err
+	var sub *pubsub.Subscription[[]byte]
+	for {
+		var err error
+		if sub, err = a.bus.Subscribe(context.Background(), topicName(w.Topic), opts...); err == nil {
+			break
+		} else if !errors.Is(err, pubsub.ErrUnavailable) {
+			return nil, err
+		}
+		a.refused.Add(1) // and comes again, as a browser does
+		select {
+		case <-time.After(time.Second):
+		case <-ctx.Done():
+			return nil, err
+		}
 	}
 	if w.At.IsZero() {
 		w.At = sub.Start()
