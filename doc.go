@@ -75,7 +75,9 @@
 //   - [Subscription.Drain] takes nothing new and waits until what is queued has
 //     been read. When it returns nil, loops of Messages and All are done with the
 //     last message. So are callers of Next who come back within five seconds. C
-//     and Events may still hold what fits into their channels.
+//     and Events may still hold what fits into their channels. A loop that is
+//     at work is waited for until ctx ends. Where nobody is seen to read, a Drain
+//     whose ctx has no deadline gives up after a while, and says so.
 //   - Bus.Drain refuses new publishes, drains all subscriptions side by side, and
 //     closes the bus.
 //   - When the ctx of a Drain ends first, what is left is dropped. The error has

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"strings"
 	"sync"
@@ -320,21 +321,115 @@ func TestWhatDrainMeans(t *testing.T) {
 	}
 }
 
+// A slow handler is not a reader that has gone: nothing is dropped, however long
+// each message takes.
+func TestDrainWaitsForSlowHandlers(t *testing.T) {
+	const n, each = 40, 50 * time.Second
+	ctx := context.Background() // without a deadline
+	work := func(done *atomic.Int32) { time.Sleep(each); done.Add(1) }
+	forms := map[string]func(*pubsub.Subscription[int], *atomic.Int32){
+		"Messages": func(s *pubsub.Subscription[int], done *atomic.Int32) {
+			for range s.Messages() {
+				work(done)
+			}
+		},
+		"All": func(s *pubsub.Subscription[int], done *atomic.Int32) {
+			for range s.All() {
+				work(done)
+			}
+		},
+		"Next": func(s *pubsub.Subscription[int], done *atomic.Int32) {
+			for {
+				if _, err := s.Next(ctx); err != nil {
+					return
+				}
+				work(done)
+			}
+		},
+		"C": func(s *pubsub.Subscription[int], done *atomic.Int32) {
+			for range s.C() {
+				work(done)
+			}
+		},
+	}
+	for name, drain := range map[string]func(pubsub.Bus[int], *pubsub.Subscription[int]) error{
+		"Drain":     func(_ pubsub.Bus[int], s *pubsub.Subscription[int]) error { return s.Drain(ctx) },
+		"Bus.Drain": func(b pubsub.Bus[int], _ *pubsub.Subscription[int]) error { return b.Drain(ctx) },
+	} {
+		for form, read := range forms {
+			t.Run(name+"/"+form, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					bus := pubsub.New(memory.New(), ints{})
+					defer bus.Close()
+					s := subscribe(t, bus, "t")
+					for i := range n {
+						publish(t, bus, "t", i)
+					}
+					var done atomic.Int32
+					var reading sync.WaitGroup
+					reading.Go(func() { read(s, &done) })
+					synctest.Wait()
+					require.NoError(t, drain(bus, s))
+					reading.Wait()
+					require.EqualValues(t, n, done.Load())
+					require.Zero(t, s.Stats().Dropped)
+				})
+			})
+		}
+	}
+}
+
 // A Drain by the only reader hung, or did not, as the channel's size would have it.
 func TestDrainByTheOnlyReader(t *testing.T) {
-	for _, n := range []int{10, 100} {
-		synctest.Test(t, func(t *testing.T) {
-			bus := pubsub.New(memory.New(), ints{})
-			defer bus.Close()
-			s := subscribe(t, bus, "t")
-			for i := range n {
-				publish(t, bus, "t", i)
-			}
+	const says = "not if Drain is called from the loop that reads"
+	for name, c := range map[string]struct {
+		read  func(t *testing.T, s *pubsub.Subscription[int]) error
+		after time.Duration
+	}{
+		"Messages": {func(t *testing.T, s *pubsub.Subscription[int]) error {
 			for range s.Messages() {
-				require.ErrorContains(t, s.Drain(t.Context()), "not if Drain is called from the loop that reads")
-				break
+				return s.Drain(t.Context())
 			}
-		})
+			return nil
+		}, 5 * time.Second},
+		"All": {func(t *testing.T, s *pubsub.Subscription[int]) error {
+			for _, err := range s.All() {
+				require.NoError(t, err)
+				return s.Drain(t.Context())
+			}
+			return nil
+		}, 5 * time.Second},
+		"Next": {func(t *testing.T, s *pubsub.Subscription[int]) error {
+			_, err := s.Next(t.Context())
+			require.NoError(t, err)
+			return s.Drain(t.Context())
+		}, time.Minute},
+		"C": {func(t *testing.T, s *pubsub.Subscription[int]) error {
+			<-s.C()
+			return s.Drain(t.Context())
+		}, time.Minute},
+	} {
+		for _, n := range []int{10, 100} {
+			t.Run(fmt.Sprint(name, n), func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					bus := pubsub.New(memory.New(), ints{})
+					defer bus.Close()
+					s := subscribe(t, bus, "t")
+					for i := range n {
+						publish(t, bus, "t", i)
+					}
+					start := time.Now()
+					err := c.read(t, s)
+					if name == "C" && n == 10 { // all of it is in the channel
+						require.NoError(t, err)
+						return
+					}
+					require.ErrorContains(t, err, says)
+					require.Equal(t, c.after, time.Since(start))
+					require.Zero(t, s.Stats().Dropped, "it goes on draining")
+				})
+			})
+		}
 	}
 }
 
@@ -469,4 +564,132 @@ func TestForeignCodeThatDoesNotReturn(t *testing.T) {
 			close(backend.end)
 		})
 	}
+}
+
+// unopened is a Backend whose Subscribe does not return when it is told to.
+type unopened struct {
+	script
+	end chan struct{}
+}
+
+func (u *unopened) Subscribe(context.Context, string, pubsub.Start) (pubsub.Stream, error) {
+	<-u.end
+	return nil, pubsub.ErrUnavailable
+}
+
+// The end of its ctx is enough for a Subscribe to return, under each policy.
+func TestSubscribeOfABackendThatDoesNotReturn(t *testing.T) {
+	for _, policy := range []pubsub.OverflowPolicy{pubsub.DropOldest, pubsub.Block, pubsub.Fail} {
+		synctest.Test(t, func(t *testing.T) {
+			backend := &unopened{end: make(chan struct{})}
+			bus := pubsub.New(backend, ints{})
+			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+			defer cancel()
+			start := time.Now()
+			_, err := bus.Subscribe(ctx, "t", pubsub.Overflow(policy))
+			require.ErrorIs(t, err, context.DeadlineExceeded)
+			require.Equal(t, time.Second, time.Since(start))
+			close(backend.end)
+			require.NoError(t, bus.Close())
+		})
+	}
+}
+
+// slowErr is a ctx that takes its time to say why it ended.
+type slowErr struct {
+	context.Context
+	ended chan struct{}
+	told  chan struct{}
+}
+
+func (c slowErr) Done() <-chan struct{} { return c.ended }
+
+func (c slowErr) Err() error {
+	select {
+	case <-c.ended:
+		<-c.told
+		return context.Canceled
+	default:
+		return nil
+	}
+}
+
+// Close counts the message of a publisher that has given up, but has not said so.
+func TestCloseWaitsForWhoFoundNoRoom(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		bus := pubsub.New(memory.New(), ints{}, pubsub.WithBuffer(2))
+		defer bus.Close()
+		s := subscribe(t, bus, "t", pubsub.Overflow(pubsub.Block))
+		publish(t, bus, "t", 1, 2)
+		ctx := slowErr{t.Context(), make(chan struct{}), make(chan struct{})}
+		go bus.Publish(ctx, "t", 3)
+		synctest.Wait()
+		close(ctx.ended)
+		synctest.Wait()
+		tell := sync.OnceFunc(func() { close(ctx.told) })
+		defer tell()
+		time.AfterFunc(time.Minute, tell)
+		require.NoError(t, s.Close())
+		require.EqualValues(t, 3, s.Stats().Dropped)
+	})
+}
+
+// Close of a bus says how many subscriptions it took unread messages from.
+func TestBusCloseCountsWhoDropped(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var log logOf
+		bus := pubsub.New(memory.New(), ints{}, log.option())
+		for range 2 {
+			subscribe(t, bus, "t")
+		}
+		read := subscribe(t, bus, "t")
+		publish(t, bus, "t", 1, 2)
+		next(t, read, 2)
+		bus.Close()
+		require.Equal(t, 1, log.lines("dropped=4 subscriptions=2"), log.String())
+	})
+}
+
+// Drain of a bus gives up a channel that is full and that nobody reads.
+func TestBusDrainWithAFullChannel(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		bus := pubsub.New(memory.New(), ints{})
+		s := subscribe(t, bus, "t")
+		c := s.C()
+		for n := range 50 {
+			publish(t, bus, "t", n)
+		}
+		synctest.Wait()
+		require.Error(t, bus.Drain(context.Background()))
+		require.EqualValues(t, 18, s.Stats().Dropped)
+		got := 0
+		for range c {
+			got++
+		}
+		require.Equal(t, 32, got)
+	})
+}
+
+// Wait, begun while a callback runs, returns with it.
+func TestWaitForACallback(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		backend := &script{}
+		bus := pubsub.New(backend, ints{})
+		defer bus.Close()
+		release := make(chan struct{})
+		s := subscribe(t, bus, "t", pubsub.OnHeartbeat(func() { <-release }))
+		go func() {
+			for range s.Messages() {
+			}
+		}()
+		backend.stream(0).play(heartbeat())
+		synctest.Wait()
+		s.Close()
+		waited := make(chan error, 1)
+		go func() { waited <- s.Wait(context.Background()) }()
+		synctest.Wait()
+		require.Empty(t, waited)
+		close(release)
+		require.NoError(t, <-waited)
+	})
 }

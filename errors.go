@@ -54,14 +54,14 @@ func (e *Error) Error() string {
 	return s + ": " + e.Err.Error()
 }
 
-// quoted is a name as an error shows it: one that somebody made endless must not
+// quoted is a text as an error shows it: one that somebody made endless must not
 // make endless errors.
-func quoted(name string) string {
+func quoted(text string) string {
 	const most = 200
-	if len(name) <= most {
-		return strconv.Quote(name)
+	if len(text) <= most {
+		return strconv.Quote(text)
 	}
-	return strconv.Quote(name[:most]) + fmt.Sprintf("... (%d bytes)", len(name))
+	return strconv.Quote(text[:most]) + fmt.Sprintf("... (%d bytes)", len(text))
 }
 
 // Unwrap returns the cause.

@@ -50,7 +50,7 @@ func ParsePosition(s string) (Position, error) {
 	p, err1 := strconv.ParseUint(page, 10, 64)
 	q, err2 := strconv.ParseUint(sequence, 10, 64)
 	if !ok || err1 != nil || err2 != nil {
-		return Position{}, fmt.Errorf("%w: %q is not a position, such as 1/42", ErrInvalidArgument, s)
+		return Position{}, fmt.Errorf("%w: %s is not a position, such as 1/42", ErrInvalidArgument, quoted(s))
 	}
 	return Position{Page: p, Sequence: q}, nil
 }
@@ -128,7 +128,8 @@ func (c Cause) String() string { return nameOf(causeNames[:], int(c), "Cause") }
 // one. That one has no Payload, and is of CauseBackend if their causes differ.
 //
 // errors.Is finds [ErrOverflow] in one of CauseOverflow and [ErrCodec] in one
-// of CauseDecode; errors.As finds what the backend reported.
+// of CauseDecode; errors.As finds what the backend or the codec reported. What a
+// codec reports may quote the payload: its text is cut to 512 bytes.
 type Discontinuity struct {
 	Topic string
 	Cause Cause

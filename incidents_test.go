@@ -91,6 +91,40 @@ func TestIncidents(t *testing.T) {
 	})
 }
 
+// What is joined begins where the first began, and ends where the last did.
+func TestIncidentsAreJoined(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		start := time.Now()
+		backend := &script{}
+		bus := pubsub.New(backend, ints{})
+		defer bus.Close()
+		subscribe(t, bus, "t")
+		hole := func(after, resume uint64) pubsub.Frame {
+			return pubsub.Frame{Kind: pubsub.KindDiscontinuity, Discontinuity: &pubsub.Discontinuity{
+				Cause: pubsub.CauseBackend, Lost: resume - after - 1, Exact: true,
+				After: pubsub.Position{Page: 1, Sequence: after}, Resume: pubsub.Position{Page: 1, Sequence: resume}}}
+		}
+		backend.stream(0).play(hole(2, 4), hole(7, 9))
+		require.Equal(t, []string{"t 0s-0s x2 backend lost 2 true 1/2..1/9"}, incidents(bus, start))
+
+		end := func(n int) {
+			s := subscribe(t, bus, "t")
+			for i := range n {
+				backend.stream(0).play(msg(100 + i))
+			}
+			s.Close()
+		}
+		end(1)
+		end(2)
+		time.Sleep(2 * time.Second)
+		end(4)
+		list := bus.Stats().Incidents
+		require.Len(t, list, 3)
+		require.EqualValues(t, []uint64{4, 3}, []uint64{list[0].Dropped, list[1].Dropped})
+		require.EqualValues(t, []int{1, 2}, []int{int(list[0].Count), int(list[1].Count)})
+	})
+}
+
 func TestIncidentsOfOwnDecoding(t *testing.T) {
 	backend := &script{}
 	bus := pubsub.New[*int](backend, boxed{})

@@ -3,6 +3,7 @@ package pubsub_test
 import (
 	"context"
 	"regexp"
+	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -60,6 +61,37 @@ func TestLossesAreLoggedWithTheirSum(t *testing.T) {
 			}
 			synctest.Wait()
 			require.Equal(t, s.Stats().Lost.Total(), log.lost(t), log.String())
+		})
+	}
+}
+
+// A hole is logged where the reader is not handed it, and nowhere else.
+func TestWhoseLossesAreLogged(t *testing.T) {
+	for name, c := range map[string]struct {
+		read func(*pubsub.Subscription[int])
+		want int
+	}{
+		"C":        {func(s *pubsub.Subscription[int]) { s.C() }, 1},
+		"Messages": {func(s *pubsub.Subscription[int]) { _ = slices.Collect(s.Messages()) }, 1},
+		"Events":   {func(s *pubsub.Subscription[int]) { s.Events() }, 0},
+		"Next":     {func(s *pubsub.Subscription[int]) { _, _ = s.Next(context.Background()) }, 0},
+		"All": {func(s *pubsub.Subscription[int]) {
+			for range s.All() {
+			}
+		}, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var log logOf
+				backend := &script{}
+				bus := pubsub.New(backend, ints{}, log.option())
+				s := subscribe(t, bus, "t")
+				go c.read(s)
+				backend.stream(0).play(gap(7, true))
+				synctest.Wait()
+				bus.Close()
+				require.Equal(t, c.want, log.lines("lost=7"), log.String())
+			})
 		})
 	}
 }
@@ -172,6 +204,10 @@ func TestNamesOfSubscriptions(t *testing.T) {
 		}
 		require.NotEqual(t, byBus.Name(), byTopic.Name())
 		publish(t, bus, "t", 1)
+		atHand, err := bus.Subscribe(t.Context(), "t", pubsub.FromLast(1))
+		require.NoError(t, err)
+		require.Equal(t, []string{"1"}, next(t, atHand, 1), "of the buffer of another one's stream")
+		require.Regexp(t, `^logs_test\.go:\d+$`, atHand.Name())
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		require.ErrorContains(t, bus.Publish(ctx, "t", 2), `mine`)
@@ -181,6 +217,6 @@ func TestNamesOfSubscriptions(t *testing.T) {
 				names = append(names, s.Name)
 			}
 		}
-		require.ElementsMatch(t, []string{"mine", byBus.Name(), byTopic.Name(), fromLast.Name()}, names)
+		require.ElementsMatch(t, []string{"mine", byBus.Name(), byTopic.Name(), fromLast.Name(), atHand.Name()}, names)
 	})
 }

@@ -36,7 +36,9 @@ type Bus[T any] interface {
 	// subscribing are refused with ErrClosed. All subscriptions are drained side
 	// by side, as by [Subscription.Drain]; then the bus is closed. When ctx ends
 	// first, what is left is dropped; the error then wraps ctx's error and a
-	// *[DroppedError], which tells how many messages. A message whose Publish
+	// *[DroppedError], which tells how many messages. So is, if ctx has no
+	// deadline, what nobody reads, when a Drain of the subscription would give
+	// up. A message whose Publish
 	// returned nil before Drain was called, or meanwhile, is delivered or
 	// counted.
 	Drain(ctx context.Context) error
@@ -228,9 +230,10 @@ func (b *bus[T]) Drain(ctx context.Context) error {
 	}
 	streams := b.stop()
 	var (
-		subs  []*Subscription[T]
-		taken []uint64
-		began = time.Now()
+		subs   []*Subscription[T]
+		drains []*draining
+		began  = time.Now()
+		inside = insideRead()
 	)
 	for _, st := range streams {
 		readers := subscriptions(st)
@@ -242,11 +245,11 @@ func (b *bus[T]) Drain(ctx context.Context) error {
 		subs = append(subs, readers...)
 	}
 	for _, s := range subs {
-		taken = append(taken, s.cursor.Stats().Taken)
+		drains = append(drains, s.drainFrom(began, inside))
 	}
 	var why error
 	for i, s := range subs { // they drain side by side, whomever we wait for
-		err := s.awaitDrained(ctx, taken[i], began)
+		err := s.awaitDrained(ctx, drains[i])
 		if err == nil {
 			continue
 		}

@@ -273,6 +273,7 @@ func TestEventually(t *testing.T) {
 			s := subscribe(t, bus, "t", pubsub.Eventually())
 			_, err = bus.Subscribe(t.Context(), "t")
 			require.ErrorIs(t, err, pubsub.ErrUnavailable, "others fail fast")
+			require.Equal(t, 1, bus.Stats().Subscriptions)
 			require.Equal(t, []string{"reconnecting"}, next(t, s, 1))
 			backend.Reconnect()
 			for {
@@ -347,4 +348,37 @@ func TestEventually(t *testing.T) {
 			})
 		})
 	}
+}
+
+// Attempts to open a stream come at intervals that double up to ten seconds, less
+// up to a half.
+func TestAttemptsToOpen(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		bus := pubsub.New(&script{refuse: pubsub.ErrUnavailable}, ints{})
+		defer bus.Close()
+		start := time.Now()
+		s := subscribe(t, bus, "t", pubsub.Eventually())
+		require.Zero(t, time.Since(start), "which waits for one attempt only")
+		next(t, s, 1)
+		for longest := 100 * time.Millisecond; longest < 2*time.Minute; longest *= 2 {
+			last := time.Now()
+			next(t, s, 1)
+			wait, most := time.Since(last), min(longest, 10*time.Second)
+			require.True(t, most/2 <= wait && wait < most, "%v, of %v", wait, most)
+		}
+	})
+}
+
+// The end of a stream takes that one out of its topic's, and no other.
+func TestEndOfOneStreamOfATopic(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		backend := &script{}
+		bus := pubsub.New(backend, ints{})
+		defer bus.Close()
+		now := subscribe(t, bus, "t")
+		subscribe(t, bus, "t", pubsub.FromOldest())
+		now.Close()
+		subscribe(t, bus, "t", pubsub.FromOldest())
+		require.Equal(t, 2, backend.opened())
+	})
 }

@@ -62,7 +62,7 @@ func (b *bus[T]) Stats() Stats {
 			}
 			st.Delivered += stats.Delivered
 			st.Lost.sum(stats.Lost)
-			st.Dropped += stats.Dropped
+			st.Dropped = plus(st.Dropped, stats.Dropped)
 		}
 		gone.reconnects += ts.Reconnects
 		gone.downtime += ts.Downtime
@@ -258,7 +258,7 @@ func (s *Subscription[T]) recount(f func(*counts)) {
 // undelivered counts a message that was taken and had nowhere to go, because the
 // subscription was killed. It is false, to be returned by a sink.
 func (s *Subscription[T]) undelivered() bool {
-	s.recount(func(c *counts) { c.undelivered++; c.dropped++ })
+	s.recount(func(c *counts) { c.undelivered++; c.dropped = plus(c.dropped, 1) })
 	return false
 }
 

@@ -12,6 +12,7 @@ import (
 	"time"
 	"unsafe"
 
+	"github.com/topicbus/pubsub/internal/clean"
 	"github.com/topicbus/pubsub/internal/ring"
 )
 
@@ -500,7 +501,7 @@ func (st *stream[T]) held() uint64 {
 // then they can be counted when nothing moves any more.
 func (b *bus[T]) heldBack(s *Subscription[T]) uint64 {
 	st := s.stream
-	if !st.block && st.held() == 0 || s.cursor.Limited() { // so they came too late
+	if st.upstream.Load() == nil || !st.block && st.held() == 0 || s.cursor.Limited() { // never open, or they came too late
 		return 0
 	}
 	b.mu.Lock()
@@ -674,9 +675,27 @@ func (st *stream[T]) state(c *StateChange) {
 func undecodable(topic string, p Payload, at Position, err error) *Discontinuity {
 	return &Discontinuity{
 		Topic: topic, Cause: CauseDecode, After: before(at), Resume: behind(at), Lost: 1, Exact: true,
-		Payload: &p, Err: err,
+		Payload: &p, Err: shown(err),
 	}
 }
+
+// shown is the error of a codec, with a text that may be kept and logged: it may
+// quote what a stranger published.
+func shown(err error) error {
+	said := fmt.Sprint(err) // survives an Error that panics
+	if text := clean.Text(said); text != said {
+		return &shownError{text, err}
+	}
+	return err
+}
+
+type shownError struct {
+	text  string
+	cause error
+}
+
+func (e *shownError) Error() string { return e.text }
+func (e *shownError) Unwrap() error { return e.cause }
 
 // before and behind are the neighbours of a numbered message.
 func before(p Position) Position { return Position(ring.Place(p).Before()) }
@@ -727,7 +746,7 @@ func (st *stream[T]) waitForRoom(ctx context.Context) error {
 		case <-st.ctx.Done():
 			return errors.Join(ErrClosed, st.ctx.Err())
 		case <-ctx.Done():
-			return fmt.Errorf("waiting for subscription %q: %w", c.Owner.(*Subscription[T]).Name(), contextError(ctx))
+			return fmt.Errorf("waiting for subscription %.100q: %w", c.Owner.(*Subscription[T]).Name(), contextError(ctx))
 		}
 	}
 }

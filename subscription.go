@@ -6,6 +6,7 @@ import (
 	"path"
 	"runtime"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -38,6 +39,7 @@ type Subscription[T any] struct {
 	loops   atomic.Int32 // of All, Messages and pumps
 	episode atomic.Bool  // an unobserved discontinuity was logged, and no end of it seen
 	lossy   atomic.Bool  // there was one
+	stepped atomic.Bool  // Next was called
 
 	mu        sync.Mutex // guards what follows; nothing foreign is called under it
 	ended     bool
@@ -162,6 +164,9 @@ func (s *Subscription[T]) Next(ctx context.Context) (e Event[T], err error) {
 	if ctx.Err() != nil {
 		return e, s.fail("receive", contextError(ctx))
 	}
+	if !s.stepped.Load() { // a load costs less than a store
+		s.stepped.Store(true)
+	}
 	v := s.cursor.Borrow()
 	to := sink[T]{
 		func(m Message[T], _ error) bool { e.Kind, e.Message = KindMessage, m; return false },
@@ -185,23 +190,27 @@ func (s *Subscription[T]) Next(ctx context.Context) (e Event[T], err error) {
 //
 // When Drain returns nil, loops of Messages and All have come back for more: they
 // are done with the last message. So has Next, unless everything had been handed
-// out before Drain was called, or nobody has called Next for ten seconds. C and
-// Events may still hold what fits into their channels, which stay readable.
+// out before Drain was called, or Next has not been called for five seconds. C
+// and Events may still hold what fits into their channels, which stay readable.
 //
-// Drain must not be called from the loop that reads, which would wait for itself.
-// If ctx has no deadline and nothing is read for some seconds, Drain returns an
-// error that says so, and the subscription goes on draining. When ctx ends first,
-// the subscription is closed and what was left is dropped. The error then wraps
-// ctx's error and a *[DroppedError], which tells how many messages. So does the
-// error if something else ended the subscription meanwhile and messages were
-// dropped: Close, or the end of its stream before that had brought what it held.
+// A Drain whose ctx has no deadline waits for a loop that is at work, however
+// long it takes. If nothing is read for five seconds, or for a minute where C,
+// Events or Next are in use, it returns an error that says so, and the
+// subscription goes on draining. So Drain must not be called from the loop that
+// reads, which would wait for itself.
+//
+// When ctx ends first, the subscription is closed and what was left is dropped.
+// The error then wraps ctx's error and a *[DroppedError], which tells how many
+// messages. So does the error if something else ended the subscription meanwhile
+// and messages were dropped: Close, or the end of its stream before that had
+// brought what it held.
 func (s *Subscription[T]) Drain(ctx context.Context) error {
 	if ctx == nil {
 		return s.fail("drain", errNilContext)
 	}
-	taken := s.cursor.Stats().Taken
+	d := s.drainFrom(time.Now(), insideRead())
 	s.stream.flush(s.limit)
-	return s.awaitDrained(ctx, taken, time.Now())
+	return s.awaitDrained(ctx, d)
 }
 
 // limit has reading end at the newest message.
@@ -215,16 +224,50 @@ func (s *Subscription[T]) limit() {
 // busy reports whether a loop is at a message, or about to look for one.
 func (s *Subscription[T]) busy() bool { return int(s.loops.Load()) > s.cursor.Asleep() }
 
-// awaitDrained waits for the end of what limit began at that time, when so many
-// messages were taken.
-func (s *Subscription[T]) awaitDrained(ctx context.Context, taken uint64, began time.Time) error {
+// atWork reports whether a loop or a callback of the application is at work. A
+// pump that is not asleep waits for room in its channel, and proves nothing.
+func (s *Subscription[T]) atWork() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.calls > 0 || int(s.loops.Load())-s.cursor.Asleep() > s.running
+}
+
+// draining is what a Drain that waits has seen of its subscription.
+type draining struct {
+	began  time.Time
+	taken  uint64        // messages, when last looked at
+	quiet  time.Duration // since when nobody is seen to read
+	inside bool          // Drain was called by a reader, maybe the one it waits for
+}
+
+func (s *Subscription[T]) drainFrom(began time.Time, inside bool) *draining {
+	return &draining{began: began, taken: s.cursor.Stats().Taken, inside: inside}
+}
+
+// patienceForChannels is how long a Drain without a deadline waits where nothing
+// is taken, and somebody may be at work on what C, Events or Next have given.
+const patienceForChannels = time.Minute
+
+// look is called every so often, patience apart. It reports whether nobody reads
+// and nobody is likely to.
+func (d *draining) look(taken uint64, atWork, channels bool) (unread bool) {
+	if taken != d.taken || atWork && !d.inside {
+		d.taken, d.quiet = taken, 0
+		return false
+	}
+	d.quiet += patience
+	return !channels || d.quiet >= patienceForChannels
+}
+
+// awaitDrained waits for the end of what limit began.
+func (s *Subscription[T]) awaitDrained(ctx context.Context, d *draining) error {
 	ended := s.ending()
 	select {
 	case <-ended: // first, though ctx may have ended, too
 		return s.drained()
 	default:
 	}
-	timer := time.NewTimer(time.Until(began.Add(patience)))
+	timer := time.NewTimer(time.Until(d.began.Add(patience)))
 	defer timer.Stop()
 	_, patient := ctx.Deadline()
 	over := s.stream.done
@@ -249,17 +292,41 @@ func (s *Subscription[T]) awaitDrained(ctx context.Context, taken uint64, began 
 				s.streamOver()
 			}
 			now := s.cursor.Stats()
+			unread := d.look(now.Taken, s.atWork(), s.byChannels())
 			switch {
-			case now.Taken != taken:
+			case d.quiet == 0:
 			case s.cursor.Exhausted() && !s.busy():
 				s.finish(nil) // who took the last message with Next has no need of more
-			case !patient && (now.Lag > 0 || s.cursor.Limited()): // else it is the backend that we wait for
+			case unread && !patient && (now.Lag > 0 || s.cursor.Limited()): // else it is the backend that we wait for
 				return s.fail("drain", errNotRead)
 			}
-			taken = now.Taken
 			timer.Reset(patience)
 		}
 	}
+}
+
+// byChannels reports whether C, Events or Next are in use, whose callers cannot
+// be seen at work.
+func (s *Subscription[T]) byChannels() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.channel != nil || s.events != nil || s.stepped.Load()
+}
+
+// insideRead reports whether the caller runs inside a subscription's read: in
+// the body of a loop, a callback, an observer or a codec. Nobody can be asked, so
+// it looks through its own stack, which takes microseconds.
+func insideRead() bool {
+	var pcs [256]uintptr
+	frames := runtime.CallersFrames(pcs[:runtime.Callers(1, pcs[:])])
+	frame, more := frames.Next() // this function
+	read := strings.TrimSuffix(frame.Function, "insideRead") + "(*Subscription[...]).read"
+	for more {
+		if frame, more = frames.Next(); frame.Function == read {
+			return true
+		}
+	}
+	return false
 }
 
 // streamOver does what flush did not come to before the stream ended.

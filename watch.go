@@ -65,7 +65,7 @@ func (l *lossLog) hole(d *Discontinuity) (due bool, holes, lost uint64) {
 	now := time.Now()
 	if !l.began.IsZero() && now.Sub(l.began) < lossEvery {
 		l.holes++
-		l.lost += d.Lost
+		l.lost = plus(l.lost, d.Lost)
 		return false, 0, 0
 	}
 	holes, lost = l.holes, l.lost
@@ -123,7 +123,7 @@ func (s *Subscription[T]) caughtUp(end bool) {
 func (l *lossLog) drop(n uint64) uint64 {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.dropped += n
+	l.dropped = plus(l.dropped, n)
 	now := time.Now()
 	if !l.told.IsZero() && now.Sub(l.told) < lossEvery {
 		return 0

@@ -91,8 +91,9 @@ func (a *alone[T]) lookAhead(until time.Time) {
 	if a.hand != nil || a.over {
 		return
 	}
-	ctx, cancel := context.WithDeadline(a.life.read, until)
+	deadline, cancel := context.WithDeadline(a.life.read, until)
 	defer cancel()
+	ctx := &late{Context: deadline, out: a.life.read}
 	for {
 		e, err := a.event(ctx)
 		if err != nil {
@@ -103,6 +104,27 @@ func (a *alone[T]) lookAhead(until time.Time) {
 			return
 		}
 	}
+}
+
+// late is a ctx whose deadline only those see who wait for its end. With it Next
+// looks once before it says that there is no time: a policy that never waits has
+// to hear of the end of the subscription, too. It is for one goroutine.
+type late struct {
+	context.Context
+	out    context.Context // whose end is seen at once
+	waited bool
+}
+
+func (c *late) Done() <-chan struct{} {
+	c.waited = true
+	return c.Context.Done()
+}
+
+func (c *late) Err() error {
+	if c.waited || c.out.Err() != nil {
+		return c.Context.Err()
+	}
+	return nil
 }
 
 // putDown accounts for what was read ahead and is not handled any more, and for

@@ -66,7 +66,7 @@ func collect[T any](s *pubsub.Subscription[T], n int, wait time.Duration, likely
 		e, err := s.Next(ctx)
 		switch {
 		case err != nil:
-			return batch, nil, ctx.Err() != nil && errors.Is(err, ctx.Err())
+			return batch, nil, errors.Is(err, ctx.Err())
 		case e.Kind == pubsub.KindDiscontinuity:
 			return batch, e.Discontinuity, true
 		case e.Kind != pubsub.KindMessage:

@@ -132,11 +132,8 @@ func check[T any](ctx context.Context, s *pubsub.Subscription[T], h Handler[T], 
 	if o.InFlight == 0 {
 		o.InFlight = inFlightPerWorker * o.Workers
 	}
-	switch {
-	case o.Grace == 0:
+	if o.Grace == 0 {
 		o.Grace = defaultGrace
-	case o.Grace < 0:
-		o.Grace = 0
 	}
 	if o.Logger == nil {
 		o.Logger = slog.Default()

@@ -126,7 +126,7 @@ func (c *consumer[T]) event(ctx context.Context) (e pubsub.Event[T], err error) 
 		return e, pubsub.ErrClosed
 	}
 	if e, err = c.sub.Next(ctx); err != nil {
-		if ctx.Err() == nil || !errors.Is(err, ctx.Err()) {
+		if !errors.Is(err, ctx.Err()) {
 			c.ended(err)
 		}
 		return e, err
@@ -167,7 +167,6 @@ func (c *consumer[T]) try(t *task[T]) (err error) {
 	defer func() {
 		if !returned {
 			err = panicked(recover())
-			t.err = err
 		}
 		if cancel != nil {
 			cancel()

@@ -8,6 +8,7 @@ import (
 	"runtime"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -263,6 +264,9 @@ func TestPanicsOfOptions(t *testing.T) {
 				require.Equal(t, "told to", p.Value)
 				var u *unhandledError
 				require.Equal(t, name != "OnLoss", errors.As(err, &u))
+				if u != nil {
+					require.ErrorAs(t, u.Err, &p)
+				}
 			})
 		})
 	}
@@ -303,6 +307,48 @@ func TestGoexit(t *testing.T) {
 			require.Equal(t, "a2", e.Message.Value.String())
 		})
 	})
+	// On Each's own goroutine: the workers are waited for all the same.
+	exit := func() {
+		time.Sleep(time.Millisecond) // the handler of a1 runs
+		runtime.Goexit()
+	}
+	for name, change := range map[string]func(*options){
+		"OrderBy": func(o *options) {
+			o.OrderBy = func(v order) string {
+				if v.N == 3 {
+					exit()
+				}
+				return v.Key
+			}
+		},
+		"OnLoss": func(o *options) { o.OnLoss = func(*pubsub.Discontinuity) error { exit(); return nil } },
+	} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T, d *desk) {
+				d.send("a1", "a2")
+				d.backend.Lose(5, "orders")
+				d.send("a3", "a4")
+				monitor := new(consume.Monitor)
+				o := options{Workers: 3, Monitor: monitor}
+				change(&o)
+				var finished atomic.Int32
+				var gone sync.WaitGroup
+				gone.Go(func() {
+					_ = consume.Each(t.Context(), d.sub, func(context.Context, message) error {
+						time.Sleep(time.Second)
+						finished.Add(1)
+						return nil
+					}, o)
+				})
+				gone.Wait()
+				st := monitor.Stats()
+				require.NotZero(t, finished.Load(), "who runs is waited for")
+				require.EqualValues(t, finished.Load(), st.Handled)
+				require.Equal(t, st.Taken, st.Handled+st.Dropped)
+				require.Zero(t, st.InFlight)
+			})
+		})
+	}
 }
 
 func TestBadArguments(t *testing.T) {

@@ -299,6 +299,38 @@ func TestWhatIsReadAheadIsAccountedFor(t *testing.T) {
 	})
 }
 
+// All that is given up behind the end shares the second Grace, however much it is.
+func TestTheEndTakesTwoGraces(t *testing.T) {
+	each(t, func(t *testing.T, d *desk, o options) {
+		const n = 30
+		ctx, cancel := context.WithCancel(t.Context())
+		for i := range n {
+			d.send(fmt.Sprint("a", i+1))
+		}
+		monitor := new(consume.Monitor)
+		o.Monitor, o.Retry = monitor, constant(time.Hour)
+		o.GiveUp = func(ctx context.Context, _ message, _ error) error {
+			select {
+			case <-time.After(9 * time.Second):
+				return nil
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+		}
+		done := start(func() error {
+			return consume.Each(ctx, d.sub, func(context.Context, message) error { return errHandler }, o)
+		})
+		time.Sleep(time.Minute)
+		ended := time.Now()
+		cancel()
+		require.ErrorIs(t, <-done, context.Canceled)
+		require.LessOrEqual(t, time.Since(ended), 20*time.Second)
+		st := monitor.Stats()
+		require.NotZero(t, st.GivenUp)
+		require.Equal(t, st.Taken, st.GivenUp+st.Dropped)
+	})
+}
+
 // It is not waited for OnLoss to give up what waits for a retry.
 func TestRetriesAreGivenUpDuringOnLoss(t *testing.T) {
 	bubble(t, func(t *testing.T, d *desk) {

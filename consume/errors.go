@@ -36,7 +36,7 @@ func (e *UnhandledError[T]) Error() string {
 	place := ""
 	if len(e.Unhandled) > 0 {
 		m := e.Unhandled[0].Message
-		place = fmt.Sprintf(" (topic %q", m.Topic)
+		place = fmt.Sprintf(" (topic %.100q", m.Topic)
 		if !m.Position.IsZero() {
 			place += ", from " + m.Position.String()
 		}
@@ -72,7 +72,7 @@ func (e *PanicError) Unwrap() error {
 }
 
 var (
-	errExited  = errors.New("consume: the handler ended the goroutine it was called on")
+	errExited  = errors.New("consume: a handler, OnLoss or OrderBy ended the goroutine it was called on")
 	errStopped = errors.New("not tried again: Each is to end")
 	errEnded   = errors.New("not tried again: the subscription has ended, and the next try would come after the grace")
 )
@@ -90,10 +90,6 @@ func guard(f func() error) (err error) {
 	return err
 }
 
-// panicked makes an error of what recover returned: nil stands for Goexit.
-func panicked(value any) error {
-	if value == nil {
-		return errExited
-	}
-	return &PanicError{Value: value, Stack: debug.Stack()}
-}
+// panicked makes an error of what recover returned. After Goexit that is nil, and
+// nobody sees the error.
+func panicked(value any) error { return &PanicError{Value: value, Stack: debug.Stack()} }

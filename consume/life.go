@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -21,10 +22,12 @@ type life struct {
 	read    context.Context // ends when nothing more is to be taken or started
 	running context.Context // of handlers; ends when the grace behind read is over
 	early   context.Context // of handlers that started before the subscription ended; ends also a grace behind that
+	last    context.Context // of GiveUp; ends two graces behind read
 
 	stopReading   context.CancelCauseFunc
 	cancelRunning context.CancelFunc
 	cancelEarly   context.CancelFunc
+	cancelLast    context.CancelFunc
 	unwatch       func() bool
 	watched       chan struct{} // closed when the watch of ctx is over
 
@@ -42,6 +45,7 @@ func newLife(ctx context.Context, grace time.Duration, onStop func()) *life {
 	l.read, l.stopReading = context.WithCancelCause(ctx)
 	l.running, l.cancelRunning = context.WithCancel(l.outer)
 	l.early, l.cancelEarly = context.WithCancel(l.running)
+	l.last, l.cancelLast = context.WithCancel(l.outer)
 	l.unwatch = context.AfterFunc(ctx, func() {
 		defer close(l.watched)
 		l.stop(nil)
@@ -60,7 +64,7 @@ func (l *life) stop(failure error) {
 		} else {
 			l.failure = failure
 		}
-		l.alarms = append(l.alarms, after(l.grace, l.cancelRunning))
+		l.alarms = append(l.alarms, after(l.grace, l.cancelRunning), after(l.grace+min(l.grace, math.MaxInt64-l.grace), l.cancelLast))
 		l.mu.Unlock()
 		l.stopReading(failure)
 		l.onStop()
@@ -105,12 +109,14 @@ func (l *life) handler() (ctx context.Context, cancel context.CancelFunc) {
 	return context.WithTimeout(l.running, l.grace)
 }
 
-// giveUp returns the ctx of a GiveUp that starts now.
+// giveUp returns the ctx of a GiveUp that starts now. Behind the end of Each it
+// has a grace, and all of them end when the second one is over, however many
+// there are.
 func (l *life) giveUp() (ctx context.Context, cancel context.CancelFunc) {
 	if l.tryUntil.Load() == nil && l.read.Err() == nil {
 		return l.early, func() {}
 	}
-	return context.WithTimeout(l.outer, l.grace)
+	return context.WithTimeout(l.last, l.grace)
 }
 
 func (l *life) close() {
@@ -125,6 +131,7 @@ func (l *life) close() {
 	}
 	l.stopReading(nil)
 	l.cancelRunning()
+	l.cancelLast()
 }
 
 // alarm is a time.AfterFunc that can be waited for.

@@ -3,6 +3,7 @@ package consume
 import (
 	"context"
 	"log/slog"
+	"math"
 	"time"
 
 	"github.com/topicbus/pubsub"
@@ -26,8 +27,9 @@ func (l *lossLog) add(d *pubsub.Discontinuity) {
 		l.exact = true
 	}
 	l.holes++
-	l.lost += d.Lost
-	l.exact = l.exact && d.Exact
+	fits := min(d.Lost, math.MaxUint64-l.lost)
+	l.lost += fits
+	l.exact = l.exact && d.Exact && fits == d.Lost
 	l.newest = d
 	if now := time.Now(); l.last.IsZero() || now.Sub(l.last) >= lossInterval {
 		l.last = now

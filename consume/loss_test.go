@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"log/slog"
+	"math"
 	"regexp"
 	"strings"
 	"testing"
@@ -132,5 +133,27 @@ func TestLossIsLogged(t *testing.T) {
 		require.Contains(t, log.String(), "level=WARN")
 		st := monitor.Stats()
 		require.Equal(t, []uint64{8, 16}, []uint64{st.Holes, st.Lost})
+	})
+}
+
+// However much a service says is missing, no sum of it wraps around.
+func TestAbsurdLossIsLogged(t *testing.T) {
+	bubble(t, func(t *testing.T, d *desk) {
+		var log bytes.Buffer
+		monitor := new(consume.Monitor)
+		var b book
+		done := start(func() error {
+			return consume.Each(t.Context(), d.sub, b.handle, options{Logger: slog.New(slog.NewTextHandler(&log, nil)), Monitor: monitor})
+		})
+		for range 3 {
+			d.backend.Lose(1<<59, "orders") // which has a number yet
+			d.backend.Lose(math.MaxUint64, "orders")
+			synctest.Wait()
+		}
+		d.drain()
+		require.NoError(t, <-done)
+		require.Contains(t, log.String(), "holes=1 lost=576460752303423488 exact=true")
+		require.Contains(t, log.String(), "holes=5 lost=18446744073709551615 exact=false")
+		require.Equal(t, uint64(math.MaxUint64), monitor.Stats().Lost)
 	})
 }

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/cenkalti/backoff/v4"
+
 	"github.com/topicbus/pubsub"
 )
 
@@ -26,10 +28,15 @@ func Recover[T any](h Handler[T]) Handler[T] {
 
 // Timeout is a [Middleware] whose handler gets a ctx that ends after d. It does
 // not return before the handler does: a handler that does not look at its ctx
-// is not cut short.
+// is not cut short. A d that is not positive leaves no time for anything: each
+// message fails for good, with [pubsub.ErrInvalidArgument].
 func Timeout[T any](d time.Duration) Middleware[T] {
 	cause := fmt.Errorf("handler took longer than %v: %w", d, context.DeadlineExceeded)
 	return func(h Handler[T]) Handler[T] {
+		if d <= 0 {
+			err := backoff.Permanent(fmt.Errorf("consume: Timeout of %v: it must be positive: %w", d, pubsub.ErrInvalidArgument))
+			return func(context.Context, pubsub.Message[T]) error { return err }
+		}
 		return func(ctx context.Context, m pubsub.Message[T]) error {
 			ctx, cancel := context.WithTimeoutCause(ctx, d, cause)
 			defer cancel()

@@ -6,8 +6,10 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/cenkalti/backoff/v4"
 	"github.com/stretchr/testify/require"
 
+	"github.com/topicbus/pubsub"
 	"github.com/topicbus/pubsub/consume"
 )
 
@@ -43,4 +45,9 @@ func TestTimeout(t *testing.T) {
 		require.EqualError(t, err, "handler took longer than 1s: context deadline exceeded")
 		require.NoError(t, h(t.Context(), message{}))
 	})
+	h := consume.Timeout[order](0)(func(context.Context, message) error { return nil })
+	var permanent *backoff.PermanentError
+	err := h(t.Context(), message{})
+	require.ErrorIs(t, err, pubsub.ErrInvalidArgument)
+	require.ErrorAs(t, err, &permanent)
 }

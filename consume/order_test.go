@@ -312,3 +312,27 @@ func TestBackPressure(t *testing.T) {
 		require.Zero(t, sub.Stats().Lost.Total())
 	})
 }
+
+// A worker that waits for a retry comes for each message that can go on.
+func TestMessagesGoOnBesideARetry(t *testing.T) {
+	bubble(t, func(t *testing.T, d *desk) {
+		var b book
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		done := start(func() error {
+			return consume.Each(ctx, d.sub, func(ctx context.Context, m message) error {
+				if m.Value.Key == "a" {
+					return errHandler
+				}
+				return b.handle(ctx, m)
+			}, options{OrderBy: byKey, Retry: constant(time.Hour)})
+		})
+		for _, m := range []string{"a1", "b1", "c1", "d1"} {
+			d.send(m)
+			require.True(t, running(done))
+		}
+		require.Equal(t, []string{"b1", "c1", "d1"}, b.all())
+		cancel()
+		require.ErrorIs(t, <-done, context.Canceled)
+	})
+}

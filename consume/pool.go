@@ -50,14 +50,21 @@ func newPool[T any](c *consumer[T]) *pool[T] {
 }
 
 func (p *pool[T]) run() {
+	returned := false
+	defer func() {
+		if !returned { // OnLoss or OrderBy called runtime.Goexit
+			p.life.stop(errExited)
+		}
+		p.end()
+		_ = p.workers.Wait() // life knows why
+		for p.unfinished() {
+			// All workers ended by a failure, or by their handlers. What is left is
+			// given up and dropped here.
+			_ = p.work()
+		}
+	}()
 	p.read()
-	p.end()
-	_ = p.workers.Wait() // life knows why
-	for p.unfinished() {
-		// All workers ended by a failure, or by their handlers. What is left is
-		// given up and dropped here.
-		_ = p.work()
-	}
+	returned = true
 }
 
 func (p *pool[T]) read() {
@@ -67,16 +74,28 @@ func (p *pool[T]) read() {
 			return
 		}
 		p.number++
-		key := ""
-		if p.OrderBy != nil {
-			if err := guard(func() error { key = p.OrderBy(m.Value); return nil }); err != nil {
-				p.drop(&task[T]{message: m, number: p.number}, err)
-				p.life.stop(err)
-				return
-			}
+		key, err := p.keyOf(m)
+		if err != nil {
+			p.life.stop(err)
+			return
 		}
 		p.hand(m, key)
 	}
+}
+
+// keyOf asks OrderBy. If there is an error, m was dropped.
+func (p *pool[T]) keyOf(m pubsub.Message[T]) (key string, err error) {
+	if p.OrderBy == nil {
+		return "", nil
+	}
+	err = errExited // by runtime.Goexit
+	defer func() {
+		if err != nil {
+			p.drop(&task[T]{message: m, number: p.number}, err)
+		}
+	}()
+	err = guard(func() error { key = p.OrderBy(m.Value); return nil })
+	return key, err
 }
 
 // waitForRoom returns when another message may be taken. It returns false if

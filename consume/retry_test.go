@@ -124,6 +124,9 @@ func TestWhenThereIsNoNextTry(t *testing.T) {
 					require.Greater(t, tries, 10, "15 minutes' worth of them")
 				}
 				require.Len(t, u.Unhandled, 1)
+				if name == "Permanent" {
+					require.Same(t, errHandler, u.Unhandled[0].Err, "without its wrapper")
+				}
 
 				// The same with GiveUp.
 				var got error
@@ -160,5 +163,68 @@ func TestGiveUpFails(t *testing.T) {
 		err = consume.Each(t.Context(), d.sub, func(context.Context, message) error { return errHandler }, o)
 		require.ErrorAs(t, err, &u)
 		require.Equal(t, errHandler, u.Err, "its own error needs no explanation")
+	})
+}
+
+// A policy that never waits hears of the end of the subscription, too.
+func TestRetriesAtOnceEndWithTheGrace(t *testing.T) {
+	each(t, func(t *testing.T, d *desk, o options) {
+		o.Retry = func() backoff.BackOff { return &backoff.ZeroBackOff{} }
+		o.Grace = 5 * time.Second
+		d.send("a1")
+		tries := 0
+		err := consume.Each(t.Context(), d.sub, func(context.Context, message) error {
+			if tries++; tries == 2 {
+				d.sub.Close()
+			}
+			if tries > 1000 {
+				return backoff.Permanent(errors.New("for ever"))
+			}
+			time.Sleep(time.Second)
+			return errHandler
+		}, o)
+		require.ErrorIs(t, err, errHandler)
+		require.ErrorContains(t, err, "the subscription has ended")
+	})
+}
+
+// The ctx of a call ends with the call, when it has one of its own.
+func TestCtxOfACallEndsWithIt(t *testing.T) {
+	each(t, func(t *testing.T, d *desk, o options) {
+		var handler, giveUp context.Context
+		o.GiveUp = func(ctx context.Context, _ message, _ error) error { giveUp = ctx; return nil }
+		d.send("a1")
+		d.sub.Drain(t.Context()) // nobody reads yet
+		require.NoError(t, consume.Each(t.Context(), d.sub, func(ctx context.Context, _ message) error {
+			handler = ctx
+			return errHandler
+		}, o))
+		require.ErrorIs(t, handler.Err(), context.Canceled)
+		require.ErrorIs(t, giveUp.Err(), context.Canceled)
+	})
+}
+
+// What waits for a try when Each is to end is given up in the order of the tries.
+func TestGivenUpInTheOrderOfTries(t *testing.T) {
+	bubble(t, func(t *testing.T, d *desk) {
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		wait := 6 * time.Hour
+		var b book
+		done := start(func() error {
+			return consume.Each(ctx, d.sub, func(context.Context, message) error { return errHandler }, options{
+				OrderBy: byKey,
+				Retry: func() backoff.BackOff {
+					wait -= time.Hour
+					return backoff.NewConstantBackOff(wait)
+				},
+				GiveUp: func(_ context.Context, m message, _ error) error { b.add("%v", m.Value); return nil },
+			})
+		})
+		d.send("a1", "b1", "c1", "d1", "e1")
+		require.True(t, running(done))
+		cancel()
+		require.ErrorIs(t, <-done, context.Canceled)
+		require.Equal(t, []string{"e1", "d1", "c1", "b1", "a1"}, b.all())
 	})
 }

@@ -1,6 +1,7 @@
 package consume
 
 import (
+	"math"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -94,7 +95,9 @@ func (m *Monitor) take() {
 func (m *Monitor) hole(d *pubsub.Discontinuity) {
 	if m != nil {
 		m.holes.Add(1)
-		m.lost.Add(d.Lost)
+		for lost := m.lost.Load(); !m.lost.CompareAndSwap(lost, lost+min(d.Lost, math.MaxUint64-lost)); {
+			lost = m.lost.Load()
+		}
 	}
 }
 

@@ -78,3 +78,30 @@ func TestSharedMonitor(t *testing.T) {
 		require.Equal(t, consume.Stats{Taken: 2, Handled: 2}, monitor.Stats())
 	})
 }
+
+// Oldest looks at all workers.
+func TestOldestOfWorkers(t *testing.T) {
+	bubble(t, func(t *testing.T, d *desk) {
+		monitor := new(consume.Monitor)
+		done := start(func() error {
+			return consume.Each(t.Context(), d.sub, func(_ context.Context, m message) error {
+				time.Sleep(time.Duration(m.Value.N) * time.Second)
+				return nil
+			}, options{Monitor: monitor, Workers: 2})
+		})
+		oldest := func() time.Duration {
+			time.Sleep(time.Second)
+			synctest.Wait()
+			return monitor.Stats().Oldest
+		}
+		d.send("a3")
+		require.Equal(t, time.Second, oldest())
+		d.send("b9")
+		require.Equal(t, 2*time.Second, oldest())
+		require.Equal(t, 2*time.Second, oldest(), "a3 is done")
+		d.send("c9")
+		require.Equal(t, 3*time.Second, oldest())
+		d.drain()
+		require.NoError(t, <-done)
+	})
+}

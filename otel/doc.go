@@ -13,12 +13,13 @@
 //
 //	messaging.client.operation.duration  s          histogram of Publish
 //	messaging.client.sent.messages       {message}  attempts to publish; those that failed have error.type
-//	pubsub.lost.messages                 {message}  reported lost to subscriptions, by pubsub.loss.cause
+//	pubsub.lost.messages                 {message}  reported lost to subscriptions, by pubsub.loss.cause; a hole counts for at most 1<<32
 //
 // From Register, read from the bus's Stats when they are collected, so that
 // they cost nothing per message:
 //
 //	messaging.client.consumed.messages   {message}       delivered to the subscriptions of the bus
+//	pubsub.dropped.messages              {message}       thrown away unread by ends of subscriptions
 //	pubsub.subscriptions                 {subscription}  live now
 //	pubsub.streams                       {stream}        open now, by pubsub.stream.state (up or down)
 //	pubsub.stream.reconnects             {reconnect}     streams that broke and came back

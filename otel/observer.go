@@ -38,8 +38,13 @@ func (t *Telemetry) observePublished(ctx context.Context, topic string, d time.D
 	t.sent.Add(ctx, 1, measured)
 }
 
+// maxHole is how many lost messages a hole counts for at most. What a service
+// says is missing may be absurd. A counter wraps around at 1<<63, and adds up the
+// holes of all subscriptions.
+const maxHole = 1 << 32
+
 func (t *Telemetry) observeDiscontinuity(d *pubsub.Discontinuity) {
-	t.lost.Add(context.Background(), int64(d.Lost), t.measured(d.Topic, lossCauseKey.String(d.Cause.String())))
+	t.lost.Add(context.Background(), int64(min(d.Lost, maxHole)), t.measured(d.Topic, lossCauseKey.String(d.Cause.String())))
 }
 
 // errorTypes are the values of error.type, which must be few. The first that

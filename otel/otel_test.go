@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"testing"
@@ -192,6 +193,8 @@ func TestRegister(t *testing.T) {
 		want := []string{
 			"messaging.client.consumed.messages{client.id=orders operation.name=receive operation.type=receive} " + fmt.Sprint(st.Delivered) + " {message}",
 			"messaging.client.consumed.messages{operation.name=receive operation.type=receive} 0 {message}",
+			"pubsub.dropped.messages{client.id=orders} 0 {message}",
+			"pubsub.dropped.messages{} 0 {message}",
 			"pubsub.lost.messages{destination.name=a pubsub.loss.cause=overflow} 4 {message}",
 			"pubsub.stream.downtime{client.id=orders} 3 s",
 			"pubsub.stream.downtime{} 0 s",
@@ -214,8 +217,39 @@ func TestRegister(t *testing.T) {
 
 		bus.Close()
 		require.Contains(t, l.metrics(), want[0], "a counter outlives what it counted")
+		require.NotZero(t, bus.Stats().Dropped)
+		require.Contains(t, l.metrics(), fmt.Sprintf("pubsub.dropped.messages{client.id=orders} %d {message}", bus.Stats().Dropped))
 		require.NoError(t, registration.Unregister())
 		require.NotContains(t, strings.Join(l.metrics(), "\n"), "client.id=orders")
+	})
+}
+
+// A counter that goes back, or below zero, is taken for one that began anew.
+func TestAbsurdHoles(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newLab(t)
+		backend := memory.New()
+		bus := pubsub.New(backend, codec.String(), pubsub.WithObserver(l.Observer()))
+		_, err := l.Register("", bus)
+		require.NoError(t, err)
+		var subs []*pubsub.Subscription[string]
+		for range 3 {
+			s, err := bus.Subscribe(t.Context(), "a")
+			require.NoError(t, err)
+			subs = append(subs, s)
+		}
+		backend.Lose(1<<62, "a")
+		backend.Lose(math.MaxUint64, "a")
+		for _, s := range subs[:2] {
+			for range 2 {
+				_, err := s.Next(t.Context())
+				require.NoError(t, err)
+			}
+		}
+		bus.Close() // drops the holes of the third
+		metrics := l.metrics()
+		require.Contains(t, metrics, fmt.Sprintf("pubsub.lost.messages{destination.name=a pubsub.loss.cause=reset} %d {message}", uint64(4<<32)))
+		require.Contains(t, metrics, fmt.Sprintf("pubsub.dropped.messages{} %d {message}", math.MaxInt64))
 	})
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 
 	"go.opentelemetry.io/otel/attribute"
@@ -28,7 +29,7 @@ func (t *Telemetry) Register(name string, bus Source) (metric.Registration, erro
 		common = slices.Concat(common, []attribute.KeyValue{semconv.MessagingClientID(name)})
 	}
 	r := &reader{t: t, bus: bus, common: common}
-	var errs [6]error
+	var errs [7]error
 	r.consumed, errs[0] = t.meter.Int64ObservableCounter("messaging.client.consumed.messages", metric.WithUnit("{message}"),
 		metric.WithDescription("Messages delivered to the subscriptions of the bus"))
 	r.subscriptions, errs[1] = t.meter.Int64ObservableUpDownCounter("pubsub.subscriptions", metric.WithUnit("{subscription}"),
@@ -41,10 +42,12 @@ func (t *Telemetry) Register(name string, bus Source) (metric.Registration, erro
 		metric.WithDescription("How long streams that came back had been away"))
 	r.lag, errs[5] = t.meter.Int64ObservableGauge("pubsub.subscription.lag", metric.WithUnit("{message}"),
 		metric.WithDescription("Lag of the topic's subscription that is most behind"))
+	r.dropped, errs[6] = t.meter.Int64ObservableCounter("pubsub.dropped.messages", metric.WithUnit("{message}"),
+		metric.WithDescription("Messages that ends of subscriptions threw away unread"))
 	if err := errors.Join(errs[:]...); err != nil {
 		return nil, fmt.Errorf("pubsubotel: %w", err)
 	}
-	return t.meter.RegisterCallback(r.read, r.consumed, r.subscriptions, r.streams, r.reconnects, r.downtime, r.lag)
+	return t.meter.RegisterCallback(r.read, r.consumed, r.dropped, r.subscriptions, r.streams, r.reconnects, r.downtime, r.lag)
 }
 
 // reader reads the Stats of one bus.
@@ -54,6 +57,7 @@ type reader struct {
 	common []attribute.KeyValue
 
 	consumed      metric.Int64ObservableCounter
+	dropped       metric.Int64ObservableCounter
 	subscriptions metric.Int64ObservableUpDownCounter
 	streams       metric.Int64ObservableUpDownCounter
 	reconnects    metric.Int64ObservableCounter
@@ -81,6 +85,7 @@ func (r *reader) read(_ context.Context, o metric.Observer) error {
 		}
 	}
 	o.ObserveInt64(r.consumed, int64(st.Delivered), with(semconv.MessagingOperationName("receive"), semconv.MessagingOperationTypeReceive))
+	o.ObserveInt64(r.dropped, int64(min(st.Dropped, math.MaxInt64)), with())
 	o.ObserveInt64(r.subscriptions, int64(st.Subscriptions), with())
 	o.ObserveInt64(r.streams, int64(st.Streams)-down, with(streamStateKey.String("up")))
 	o.ObserveInt64(r.streams, down, with(streamStateKey.String("down")))

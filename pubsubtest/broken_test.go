@@ -592,7 +592,7 @@ var deliveryBreakages = []breakage{{
 		})
 	},
 	meant: "Receive/slow-deliver",
-	also:  []string{"Batch/ctx", "Flush/between", "Flush/done", "Outcome/ctx"},
+	also:  []string{"Batch/ctx", "Flush/between", "Flush/done", "Ends/drain-held", "Outcome/ctx"},
 }, {
 	name: "delivers a refused frame again",
 	wreck: func(b *broken) {

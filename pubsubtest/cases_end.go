@@ -3,6 +3,7 @@ package pubsubtest
 import (
 	"context"
 	"errors"
+	"time"
 
 	"github.com/topicbus/pubsub"
 )
@@ -84,10 +85,13 @@ func endCases() []testCase {
 		needs:  []capability{flusher, numbered, history},
 		run: func(e *env) {
 			r, n := e.resuming()
-			r.read(readNext)
 			ctx, cancel := e.deadline()
 			defer cancel()
-			if err := e.promptly("Drain", func() error { return r.sub.Drain(ctx) }); err != nil {
+			drained := make(chan error, 1)
+			go func() { drained <- r.sub.Drain(ctx) }()
+			time.Sleep(5 * time.Millisecond) // Drain begins while most is held
+			r.read(readNext)
+			if err := e.promptly("Drain", func() error { return <-drained }); err != nil {
 				e.Errorf("Drain: %v", err)
 			}
 			r.ends("Drain")

@@ -25,7 +25,7 @@
 // and starts on a new, greater page when it is used again, also by those who have
 // it from [Backend.Topic]. So no position ever stands for two messages, and
 // memory does not grow with the number of topic names. With [WithHistory] topics
-// are kept until [Backend.Forget].
+// are kept until [Backend.Forget]. A name may be of any length.
 //
 // # Faults
 //

@@ -274,10 +274,10 @@ func accepted(err error) error    { return pubsub.WithOutcome(err, pubsub.Accept
 
 func checkTopic(name string) error {
 	if !utf8.ValidString(name) {
-		return fmt.Errorf("memory: %w: %q is not valid UTF-8", pubsub.ErrInvalidTopic, name)
+		return fmt.Errorf("memory: %w: %.100q is not valid UTF-8", pubsub.ErrInvalidTopic, name)
 	}
 	if strings.TrimSpace(name) == "" {
-		return fmt.Errorf("memory: %w: %q is blank", pubsub.ErrInvalidTopic, name)
+		return fmt.Errorf("memory: %w: %.100q is blank", pubsub.ErrInvalidTopic, name)
 	}
 	return nil
 }

@@ -102,6 +102,19 @@ func TestLoseDuringOutage(t *testing.T) {
 	}, memory.WithHistory(10))
 }
 
+func TestReconnectWithNothingMissed(t *testing.T) {
+	bubble(t, func(t *testing.T, b *memory.Backend) {
+		r := open(t, b, "a", pubsub.Position{}).start(nil)
+		synctest.Wait()
+		publish(t, b, "a", "x")
+		b.Disconnect(nil)
+		b.Reconnect()
+		publish(t, b, "a", "y")
+		synctest.Wait()
+		require.Equal(t, []string{"1/1=x", "reconnecting 1 0s", "resumed 1 0s", "1/2=y"}, r.log())
+	})
+}
+
 func TestResetPage(t *testing.T) {
 	bubble(t, func(t *testing.T, b *memory.Backend) {
 		r := open(t, b, "a", pubsub.Position{}).start(nil)
@@ -120,6 +133,21 @@ func TestResetPage(t *testing.T) {
 		b.Reconnect()
 		synctest.Wait()
 		require.Equal(t, []string{"reconnecting 1 0s", "resumed 1 0s", "reset 2? 3/1>4/2"}, r.log()[5:])
+
+		// How far the page went that was reset is known of the last one only.
+		for _, c := range []struct {
+			after pubsub.Position
+			want  string
+		}{
+			{at(1, 1), "reset 1? 1/1>4/2"},
+			{at(3, 1), "reset 2? 3/1>4/2"},
+			{at(3, 2), "reset 1? 3/2>4/2"},
+			{at(3, 9), "reset 1? 3/9>4/2"},
+		} {
+			late := open(t, b, "a", c.after).start(nil)
+			synctest.Wait()
+			require.Equal(t, []string{c.want}, late.log())
+		}
 	})
 }
 

@@ -55,6 +55,9 @@ func TestHistoryAgainstASlice(t *testing.T) {
 			}
 			require.Equal(t, append([]entry{}, model...), append([]entry{}, got...))
 			require.Equal(t, lost, h.lost)
+			for i := h.count; i < len(h.ring); i++ {
+				require.Zero(t, *h.at(i), "what was dropped is not kept alive")
+			}
 		}
 	}
 }

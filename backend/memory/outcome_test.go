@@ -189,3 +189,46 @@ func TestOutcomes(t *testing.T) {
 		}
 	}
 }
+
+// A refusal is told on the short way as well, which is without a history.
+func TestOutcomeOnTheShortWay(t *testing.T) {
+	for _, streams := range []int{1, 2} {
+		bubble(t, func(t *testing.T, b *memory.Backend) {
+			var rs []*receiver
+			for i := range streams {
+				rs = append(rs, open(t, b, "a", pubsub.Position{}).start(func(ctx context.Context, f pubsub.Frame) error {
+					if i == 0 && string(f.Payload.Data) == "no" {
+						<-ctx.Done()
+						return ctx.Err()
+					}
+					return nil
+				}))
+			}
+			synctest.Wait()
+			try := func(ps ...string) (int, error) {
+				ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+				defer cancel()
+				if len(ps) == 1 {
+					return 0, b.Publish(ctx, "a", text(ps[0]))
+				}
+				return batcher(t, b, "a").PublishBatch(ctx, texts(ps...))
+			}
+			_, err := try("1")
+			require.NoError(t, err)
+			for _, ps := range [][]string{{"2"}, {"3", "4", "5"}} {
+				n, err := try(ps...)
+				require.NoError(t, err)
+				require.Contains(t, []int{0, len(ps)}, n)
+			}
+			for _, ps := range [][]string{{"no"}, {"no", "8"}} {
+				n, err := try(ps...)
+				require.Zero(t, n)
+				require.ErrorIs(t, err, context.DeadlineExceeded)
+				require.Equal(t, pubsub.Accepted, pubsub.OutcomeOf(err))
+			}
+			_, err = try("9")
+			require.NoError(t, err)
+			require.Equal(t, []string{"1/1=1", "1/2=2", "1/3=3", "1/4=4", "1/5=5", "1/8=9"}, rs[0].log())
+		})
+	}
+}

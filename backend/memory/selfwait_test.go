@@ -123,3 +123,31 @@ func TestCodecThatPublishesToItsTopic(t *testing.T) {
 		}
 	})
 }
+
+// Who gave up to wait for itself is not in the way of those who come later.
+func TestSelfWaitLeavesTheQueue(t *testing.T) {
+	bubble(t, func(t *testing.T, b *memory.Backend) {
+		block, release := stall()
+		defer release()
+		result := make(chan error, 1)
+		publishOnce := nested(b, "a", result)
+		r := open(t, b, "a", pubsub.Position{}).start(func(ctx context.Context, f pubsub.Frame) error {
+			if string(f.Payload.Data) == "1" {
+				return publishOnce(ctx, f)
+			}
+			return block(ctx, f)
+		})
+		synctest.Wait()
+		publish(t, b, "a", "1")
+		require.ErrorIs(t, <-result, pubsub.ErrUnavailable)
+		results := make(chan error, 2)
+		for range 2 {
+			go func() { results <- b.Publish(context.Background(), "a", text("x")) }()
+			synctest.Wait()
+		}
+		release()
+		synctest.Wait()
+		require.Len(t, results, 2)
+		require.Equal(t, []string{"1/1=1", "1/2=x", "1/3=x"}, r.log())
+	})
+}

@@ -76,7 +76,7 @@ func (s *stream) ReceiveRuns(deliver func(context.Context, pubsub.Frame) error, 
 	t.mu.Lock()
 	if s.deliver != nil {
 		t.mu.Unlock()
-		return fmt.Errorf("memory: Receive called twice on a stream of %q: %w", t.name, pubsub.ErrInvalidArgument)
+		return fmt.Errorf("memory: Receive called twice on a stream of %.100q: %w", t.name, pubsub.ErrInvalidArgument)
 	}
 	s.deliver, s.run = deliver, run
 	s.wake = make(chan struct{}, 1)

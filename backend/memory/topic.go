@@ -215,7 +215,7 @@ func (t *topic) publishAllSlow(ctx context.Context, ps []pubsub.Payload, h *hand
 
 func (t *topic) enterAndPublish(ctx context.Context, ps []pubsub.Payload, h *handle) (int, error) {
 	if err := t.enter(ctx); err != nil {
-		return 0, notAccepted(fmt.Errorf("memory: message not accepted, topic %q was busy: %w", t.name, err))
+		return 0, notAccepted(fmt.Errorf("memory: message not accepted, topic %.100q was busy: %w", t.name, err))
 	}
 	return t.publishInTurn(ctx, ps, 0, h)
 }
@@ -357,14 +357,14 @@ func (r *refusals) add(err error) { r.n, r.why = r.n+1, err }
 func (t *topic) outcome(ctx context.Context, at pubsub.Position, n int, refused refusals) error {
 	switch {
 	case t.engine.closed.Load():
-		return accepted(fmt.Errorf("memory: message %v of topic %q accepted, but perhaps not delivered: meanwhile the backend was closed: %w",
+		return accepted(fmt.Errorf("memory: message %v of topic %.100q accepted, but perhaps not delivered: meanwhile the backend was closed: %w",
 			at, t.name, pubsub.ErrClosed))
 	case refused.n > 0 && ctx.Err() != nil:
 		why := refused.why
 		if !errors.Is(why, ctx.Err()) {
 			why = cause(ctx)
 		}
-		return accepted(fmt.Errorf("memory: message %v of topic %q accepted, but %d of %d streams did not take it in time: %w",
+		return accepted(fmt.Errorf("memory: message %v of topic %.100q accepted, but %d of %d streams did not take it in time: %w",
 			at, t.name, refused.n, n, why))
 	default:
 		return nil

@@ -14,6 +14,7 @@ import (
 
 	"github.com/momentohq/client-sdk-go/auth"
 	"github.com/topicbus/pubsub"
+	"github.com/topicbus/pubsub/internal/clean"
 )
 
 // The environment variables that hold the default credentials.
@@ -81,7 +82,7 @@ func checkCredentials(p auth.CredentialProvider) error {
 		_, err = strconv.ParseUint(port, 10, 16)
 	}
 	if err != nil || host == "" || strings.ContainsAny(host, "<>/@ \t\r\n") {
-		return fmt.Errorf("the credentials name no usable endpoint (host:port): %q", cut(endpoint, 128))
+		return fmt.Errorf("the credentials name no usable endpoint (host:port): %q", clean.Cut(endpoint, 128))
 	}
 	return nil
 }
@@ -105,7 +106,7 @@ func (o *options) checkSecure(p auth.CredentialProvider) error {
 		return nil
 	}
 	return fmt.Errorf("the credentials say that the connection to %q is not to be secured by TLS, so that the key would travel in plain text: "+
-		"correct them, or permit it with WithInsecureHost(%q)", cut(host, 128), cut(host, 128))
+		"correct them, or permit it with WithInsecureHost(%q)", clean.Cut(host, 128), clean.Cut(host, 128))
 }
 
 // hostOf returns the host of a gRPC target: host:port, perhaps behind a scheme.

@@ -39,6 +39,7 @@ func TestFlush(t *testing.T) {
 		{"caught up before", pubsub.Start{After: at(7, 0)}, items(1, 3, 0), time.Minute, time.Minute, 3},
 		{"a busy topic", pubsub.Start{After: at(7, 0)}, items(1, 1000, caughtUpAfter/2), 0, catchUpMax, int(catchUpMax/(caughtUpAfter/2)) + 1},
 		{"a hole held meanwhile", pubsub.Start{After: at(7, 0)}, append(items(1, 2, 0), discontinuity(9, 7)), 0, caughtUpAfter, 2},
+		{"what could not be read is held for longer", pubsub.Start{After: at(7, 0)}, []any{text(7, 1, "x"), "panic"}, 0, caughtUpAfter, 1},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

@@ -6,16 +6,16 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"unicode"
-	"unicode/utf8"
 
 	sdk "github.com/momentohq/client-sdk-go/momento"
 	"google.golang.org/grpc/status"
+
+	"github.com/topicbus/pubsub/internal/clean"
 )
 
 const (
 	// maxForeign is how many bytes of a text from outside are kept.
-	maxForeign = 512
+	maxForeign = clean.Most
 	// minSecret is how long a secret must be for texts to be searched for it.
 	// Replacing a shorter one would garble them, and it is none.
 	minSecret = 8
@@ -70,11 +70,11 @@ func (f *foreign) text(s string) string {
 	if window < size {
 		s = s[:len(s)-begun(s, secrets)]
 	}
-	s = strings.Map(clean, strings.ToValidUTF8(s, "\uFFFD"))
+	s = clean.String(s)
 	if window == size && len(s) <= maxForeign {
 		return s
 	}
-	return fmt.Sprintf("%s... (%d bytes)", cut(s, maxForeign), size)
+	return fmt.Sprintf("%s... (%d bytes)", clean.Cut(s, maxForeign), size)
 }
 
 // begun returns how many bytes at the end of s are the beginning of a secret.
@@ -88,29 +88,6 @@ func begun(s string, secrets []string) (n int) {
 		}
 	}
 	return n
-}
-
-// cut returns the first n bytes of s, or fewer so as not to split a character.
-func cut(s string, n int) string {
-	if len(s) <= n {
-		return s
-	}
-	for n > 0 && !utf8.RuneStart(s[n]) {
-		n--
-	}
-	return s[:n]
-}
-
-// clean replaces what is not to be shown: control characters, line ends, and
-// characters that change the direction of a text or cannot be seen.
-func clean(r rune) rune {
-	switch {
-	case unicode.IsControl(r), unicode.In(r, unicode.Zl, unicode.Zp):
-		return ' '
-	case unicode.In(r, unicode.Cf):
-		return '\uFFFD'
-	}
-	return r
 }
 
 // error returns err as it may be kept and shown: itself where nothing has to be

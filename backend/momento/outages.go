@@ -4,6 +4,8 @@ import (
 	"log/slog"
 	"sync"
 	"time"
+
+	"github.com/topicbus/pubsub/internal/clean"
 )
 
 const (
@@ -46,7 +48,7 @@ func (o *outages) broke(topic string, err error) {
 	}
 	o.mu.Unlock()
 	if say {
-		o.log.Info("momento: a stream broke, reconnecting", "topic", cut(topic, 128), "err", err, "broken_since_last_line", streams)
+		o.log.Info("momento: a stream broke, reconnecting", "topic", clean.Cut(topic, 128), "err", err, "broken_since_last_line", streams)
 	}
 }
 

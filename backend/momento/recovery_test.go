@@ -2,10 +2,12 @@ package momento
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/cenkalti/backoff/v4"
 	sdk "github.com/momentohq/client-sdk-go/momento"
 	"github.com/stretchr/testify/require"
 	"github.com/topicbus/pubsub"
@@ -98,4 +100,31 @@ func TestLimitAfterAnOutage(t *testing.T) {
 			})
 		})
 	}
+}
+
+// Who has waited in the queue for as long as its policy says is back as soon as
+// another one is.
+func TestWaitingInTheQueueCounts(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newService(t)
+		s.onTry = func(n int, _ *sdk.TopicSubscribeRequest) ([]any, error) {
+			if n <= 3 {
+				return []any{sdk.TopicHeartbeat{}, time.Minute, errReset}, nil
+			}
+			return []any{sdk.TopicHeartbeat{}}, nil
+		}
+		b := s.openBackend(WithStallTimeout(0), WithBackoff(func() backoff.BackOff { return backoff.NewConstantBackOff(10 * time.Second) }))
+		all := listen(t, b, "topic-", 3)
+		time.Sleep(time.Minute - time.Millisecond)
+		s.mu.Lock()
+		s.downUntil = time.Now().Add(25 * time.Second) // up for the second turn, behind the attempt that each makes by itself
+		s.mu.Unlock()
+		var took []time.Duration
+		for _, r := range all {
+			took = append(took, r.state(t, pubsub.Resumed).Downtime.Round(time.Second))
+		}
+		slices.Sort(took)
+		require.Equal(t, []time.Duration{30 * time.Second, 30 * time.Second, 40 * time.Second}, took, "the last has its turn when the second is back")
+		require.NoError(t, b.Close())
+	})
 }

@@ -175,9 +175,7 @@ func (s *sequencer) discontinuity(sequence, page uint64) {
 		// Nothing to compare it with: it tells where the topic stands, which
 		// is not a loss.
 		s.at.Page = max(s.at.Page, page)
-		if sequence > 0 {
-			s.begin(sequence)
-		}
+		s.begin(sequence)
 	case s.jumps(sequence):
 		s.doubt()
 	case s.lenient && sequence <= s.latest:

@@ -120,6 +120,8 @@ func TestSequencer(t *testing.T) {
 		{"gap, then page change, no number", at(0, 0), []step{item(7, 5), disc(10, 7), disc(0, 9), heartbeat, item(9, 1)},
 			[]string{"7/5", "reset lost~4 7/5..-", "9/1"}},
 		{"two page changes", at(0, 0), []step{item(7, 5), disc(1, 9), disc(1, 11), item(11, 1)}, []string{"7/5", "reset lost~0 7/5..11/1", "11/1"}},
+		{"a page without a number, then a jump", at(0, 0), []step{item(7, 5), disc(0, 9), heartbeat, disc(1<<63, 9), heartbeat, item(9, 3), item(9, 4), item(9, 3)},
+			[]string{"7/5", "reset lost~0 7/5..-", "reset lost~0 -..-", "9/3", "9/4"}},
 		{"stale pages", at(0, 0), []step{item(7, 5), item(6, 99), disc(200, 6), heartbeat, item(7, 6)}, []string{"7/5", "7/6"}},
 		{"an old item behind an announced reset", at(0, 0), []step{item(7, 5), disc(1, 9), item(7, 6), item(9, 1)}, []string{"7/5", "reset lost~0 7/5..9/1", "9/1"}},
 		{"item that names no page", at(0, 0), []step{item(7, 5), func(f *feed) { f.item(at(0, 6)) }, item(7, 7)}, []string{"7/5", "0/6", "7/7"}},

@@ -181,6 +181,16 @@ func TestPermanentErrorsEndTheStream(t *testing.T) {
 				require.Equal(t, at(7, 1), (<-r.frames).Position)
 				require.Empty(t, r.frames)
 			})
+			synctest.Test(t, func(t *testing.T) { // behind an item that could not be read
+				s := newService(t)
+				s.onTry = script([]any{text(7, 1, "a"), "panic", cause})
+				r := receive(t, s.newBackend(), t.Context(), pubsub.Position{})
+				<-r.done
+				check(t, r.err)
+				require.Equal(t, at(7, 1), (<-r.frames).Position)
+				require.ErrorIs(t, (<-r.frames).Discontinuity, errNoValue)
+				require.Empty(t, r.frames)
+			})
 			synctest.Test(t, func(t *testing.T) { // when reconnecting
 				s := newService(t)
 				s.onTry = func(n int, _ *sdk.TopicSubscribeRequest) ([]any, error) {

@@ -10,8 +10,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// TestDocs: the blocks of Go in docs/nats.md stand in example_test.go too, where
-// they are compiled.
+// The blocks of Go in docs/nats.md and docs/migrating.md that need nats.go stand
+// in tests of this package too, where they are compiled.
 func TestDocs(t *testing.T) {
 	page, err := os.ReadFile("../../docs/nats.md")
 	if _, alone := os.Stat("../../doc.go"); os.IsNotExist(alone) {
@@ -21,6 +21,12 @@ func TestDocs(t *testing.T) {
 	source, err := os.ReadFile("example_test.go")
 	require.NoError(t, err)
 	plain := func(s string) string { return strings.Join(strings.Fields(s), " ") }
+	_, before, _ := strings.Cut(read(t, "../../docs/migrating.md"), "~~~ go\n")
+	before, _, _ = strings.Cut(before, "~~~")
+	imports, body, found := strings.Cut(before, "func run")
+	require.True(t, found)
+	assert.Contains(t, plain(read(t, "before_test.go")), plain(imports))
+	assert.Contains(t, plain(read(t, "before_test.go")), plain("func run"+body))
 	blocks := regexp.MustCompile("(?ms)^``` go\n(.*?)^```$").FindAllStringSubmatch(string(page), -1)
 	require.NotEmpty(t, blocks)
 	for _, b := range blocks {
@@ -30,4 +36,11 @@ func TestDocs(t *testing.T) {
 	for option := range strings.SplitSeq("WithCredentialsFile WithUserPassword WithToken WithNKeySeedFile WithTLS WithName WithPrefix WithDomain WithStorage WithReplicas WithMaxMessages WithMaxBytes WithMaxAge WithStreamConfig WithoutCreation WithBackoff WithStallTimeout WithPublishTimeout WithSubscribeTimeout WithLogger", " ") {
 		assert.Contains(t, string(page), "`"+option+"`")
 	}
+}
+
+func read(t *testing.T, file string) string {
+	t.Helper()
+	text, err := os.ReadFile(file)
+	require.NoError(t, err)
+	return string(text)
 }

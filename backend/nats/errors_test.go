@@ -159,7 +159,8 @@ func TestAcknowledgements(t *testing.T) {
 		`{"stream":"S", "seq":7`:                       0,
 		`{"error":{"code":503,"err_code":10077}}`:      0,
 		`{"error":{"code":503},"stream":"S", "seq":7}`: 0,
-		``: 0,
+		`{"stream":"`:                                  0,
+		``:                                             0,
 	} {
 		n, err := acknowledged(&natsgo.Msg{Data: []byte(text)}, "S")
 		assert.Equal(t, want, n, text)

@@ -441,3 +441,29 @@ func selfSigned(t *testing.T) (tls.Certificate, *x509.CertPool) {
 	pool.AddCert(parsed)
 	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, pool
 }
+
+// PublishBatch does not have more bytes under way than it says.
+func TestBytesUnderWay(t *testing.T) {
+	w := newWorld(t)
+	b := w.backend()
+	handle := b.Topic(b, topic).(pubsub.BatchPublisher)
+	publish(t, b, topic, "a")
+	ctx, cancel := context.WithCancel(background(t))
+	var sent atomic.Int32
+	w.relay.Intercept(func(s string) *natstest.Answer {
+		if isPublish(s) && sent.Add(1) == 16 { // 8 MiB
+			cancel()
+		}
+		return nil
+	})
+	w.relay.Drop(func(s string) bool { return strings.HasPrefix(s, "_INBOX") })
+	ps := numbers(40)
+	for i := range ps {
+		ps[i].Data = make([]byte, 1<<19)
+	}
+	_, err := handle.PublishBatch(ctx, ps)
+	require.ErrorIs(t, err, context.Canceled)
+	require.NoError(t, b.Close())
+	require.Eventually(t, func() bool { return w.relay.Conns() == 0 }, patience, time.Millisecond) // all that was sent has come
+	assert.EqualValues(t, 16, sent.Load())
+}

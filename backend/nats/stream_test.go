@@ -2,6 +2,7 @@ package nats_test
 
 import (
 	"context"
+	"crypto/tls"
 	"fmt"
 	"strings"
 	"sync/atomic"
@@ -692,9 +693,14 @@ func TestNewFromConn(t *testing.T) {
 	require.ErrorIs(t, tp.ended(), pubsub.ErrClosed)
 	assert.True(t, nc.IsConnected())
 
-	_, err = nats.NewFromConn(nc, nats.WithToken("secret"))
-	require.ErrorIs(t, err, pubsub.ErrInvalidArgument)
-	assert.ErrorContains(t, err, "WithToken is about the connection")
+	for name, option := range map[string]nats.Option{
+		"WithToken": nats.WithToken("secret"), "WithTLS": nats.WithTLS(new(tls.Config)), "WithName": nats.WithName("me"),
+		"WithUserPassword": nats.WithUserPassword("me", "secret"),
+	} {
+		_, err = nats.NewFromConn(nc, option)
+		require.ErrorIs(t, err, pubsub.ErrInvalidArgument)
+		assert.ErrorContains(t, err, name+" is about the connection")
+	}
 	b, err = nats.NewFromConn(nc, quick()...)
 	require.NoError(t, err)
 	tp = record(t, b, topic, pubsub.Start{})
@@ -704,4 +710,46 @@ func TestNewFromConn(t *testing.T) {
 	require.ErrorIs(t, err, pubsub.ErrClosed)
 	assert.Equal(t, pubsub.NotAccepted, pubsub.OutcomeOf(err))
 	require.NoError(t, b.Close())
+}
+
+// resets counts how often a back-off begins anew.
+type resets struct {
+	backoff.BackOff
+	n atomic.Int32
+}
+
+func (r *resets) Reset() { r.n.Add(1) }
+
+// A back-off made by hand is reset before its first use, and the consumer is one
+// that costs the server little.
+func TestWhatASubscriptionBeginsWith(t *testing.T) {
+	w := newWorld(t)
+	policy := &resets{BackOff: &backoff.ZeroBackOff{}}
+	b := w.backend(nats.WithBackoff(func() backoff.BackOff { return policy }))
+	record(t, b, topic, pubsub.Start{})
+	assert.EqualValues(t, 1, policy.n.Load())
+	for info := range w.stream(topic).ListConsumers(background(t)).Info() {
+		assert.True(t, info.Config.MemoryStorage)
+		assert.Equal(t, 1, info.Config.Replicas)
+		assert.Equal(t, jetstream.AckNonePolicy, info.Config.AckPolicy)
+		assert.Equal(t, time.Minute, info.Config.InactiveThreshold)
+	}
+}
+
+// An error behind the making of the consumer is told, and not tried again as if
+// the stream were gone.
+func TestErrorBehindTheConsumer(t *testing.T) {
+	w := newWorld(t)
+	b := w.backend()
+	publish(t, b, topic, "a")
+	var asked atomic.Int32
+	w.relay.Intercept(func(subject string) *natstest.Answer {
+		if !strings.HasPrefix(subject, "$JS.API.STREAM.INFO.") || asked.Add(1) < 2 {
+			return nil
+		}
+		return &natstest.Answer{Reply: []byte(`{"error":{"code":500,"err_code":10049,"description":"the disk is on fire"}}`)}
+	})
+	_, err := b.Subscribe(background(t), topic, pubsub.Start{})
+	require.ErrorContains(t, err, "the disk is on fire")
+	assert.EqualValues(t, 2, asked.Load())
 }

@@ -6,6 +6,7 @@ import (
 	"runtime"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -106,6 +107,32 @@ func TestBudgetWaitsForPins(t *testing.T) {
 	c.Release(&v)
 	l.Trim()
 	require.Equal(t, 10, l.kept())
+}
+
+// Who had a segment in hand lets the log clear it when it goes to sleep.
+func TestSleepersHoldNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var l heavyLog
+		l.Init(100, false)
+		l.Bound(1)
+		c := NewCursor[int, string](false)
+		l.Join(c)
+		for range 40 {
+			l.add(1, false)
+		}
+		var v testView
+		go func() {
+			for c.Look(&v); !v.Empty(); c.Look(&v) {
+				for i, ok := c.At(&v); ok; i, ok = c.At(&v) {
+					c.Take(i)
+				}
+			}
+			c.Sleep(&v, nil)
+		}()
+		defer c.Wake()
+		synctest.Wait()
+		require.Equal(t, 39, l.kept())
+	})
 }
 
 // Against a model: the log keeps all that somebody has to read, never more than

@@ -272,7 +272,7 @@ func (c *Cursor[V, S]) takeNote(n *Note, i uint64) bool {
 		return true
 	}
 	h := &n.Hole
-	h.Lost, h.Exact = n.lost-c.read.lost, n.inexact == c.read.inexact
+	h.Lost, h.Exact = c.read.holes(n.mark())
 	if c.read.seq >= n.from {
 		h.After = c.lastBefore(i)
 	}
@@ -327,8 +327,9 @@ func (c *Cursor[V, S]) overflow(i uint64) {
 	if read.seq > c.limitRead.seq {
 		read, states = c.limitRead, nil // which may be from behind the limit
 	}
-	h.Lost += read.lost - c.read.lost
-	h.Exact = read.inexact == c.read.inexact
+	lost, exact := c.read.holes(read)
+	sum, fits := plus(h.Lost, lost)
+	h.Lost, h.Exact = sum, exact && fits
 	if !c.skip.IsZero() {
 		c.overtaken(&h, to)
 	}
@@ -542,14 +543,19 @@ func (c *Cursor[V, S]) Leave() (taken, dropped uint64) {
 	l.mu.Lock()
 	i := c.next.Swap(noLimit) // nobody takes any more
 	if end := min(l.head.Load(), c.limit); i < end {
-		dropped += end - i
+		dropped, _ = plus(dropped, end-i)
 	}
 	taken = i - c.start
-	if newest := min(l.notes.newest.lost, c.limitLost()); newest > c.read.lost {
-		dropped += newest - c.read.lost
+	newest := l.notes.newest
+	if c.limit != noLimit && c.limitRead.lost.less(newest.lost) {
+		newest = c.limitRead
+	}
+	if c.read.lost.less(newest.lost) {
+		lost, _ := c.read.holes(newest)
+		dropped, _ = plus(dropped, lost)
 	}
 	for _, n := range c.pending {
-		dropped += n.Hole.Lost
+		dropped, _ = plus(dropped, n.Hole.Lost)
 	}
 	l.leave(c)
 	if l.budget != nil {
@@ -574,12 +580,12 @@ func (c *Cursor[V, S]) leaveUnseen() (dropped uint64) {
 		n, _ := c.look(&v)
 		switch {
 		case n != nil && n.Kind == Gap:
-			dropped += n.Hole.Lost
+			dropped, _ = plus(dropped, n.Hole.Lost)
 		case n == nil && v.Empty():
 			return dropped
 		case n == nil:
 			if c.next.CompareAndSwap(v.from, v.to) {
-				dropped += v.to - v.from
+				dropped, _ = plus(dropped, v.to-v.from)
 				c.start += v.to - v.from
 			}
 			c.unpin(&v)
@@ -630,11 +636,4 @@ func (c *Cursor[V, S]) Limited() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.limitEnd == Drained
-}
-
-func (c *Cursor[V, S]) limitLost() uint64 {
-	if c.limit == noLimit {
-		return noLimit
-	}
-	return c.limitRead.lost
 }

@@ -228,21 +228,83 @@ func TestStalled(t *testing.T) {
 	require.Equal(t, []*testCursor{b}, l.Stalled())
 }
 
-// What is counted lost in all does not wrap around, however absurd a hole is.
+// However absurd holes are, each is told as it is, and so are those behind them.
+// What does not fit is a lower bound.
 func TestAbsurdHoles(t *testing.T) {
-	l := numbered(10, 0, 0, false)
-	c := NewCursor[int, string](false)
-	l.Join(c)
-	for range 3 {
-		l.Note(Note{Kind: Gap, Hole: Hole{Lost: 1<<64 - 1, Exact: true}})
+	const most = uint64(1<<64 - 1)
+	var l *testLog
+	join := func(fails bool) *testCursor {
+		c := NewCursor[int, string](fails)
+		l.Join(c)
+		return c
 	}
-	var v testView
-	n, _ := c.Look(&v)
-	require.EqualValues(t, uint64(maxLost), n.Hole.Lost)
-	require.False(t, n.Hole.Exact)
-	c.Stop()
-	_, dropped := c.Leave()
-	require.Zero(t, dropped)
+	lose := func(lost ...uint64) {
+		for _, n := range lost {
+			l.Note(Note{Kind: Gap, Hole: Hole{Lost: n, Exact: true}})
+		}
+	}
+	holes := func(c *testCursor) (got []Hole) {
+		var v testView
+		defer c.Release(&v)
+		for {
+			n, end := c.Look(&v)
+			switch {
+			case n != nil:
+				got = append(got, Hole{Lost: n.Hole.Lost, Exact: n.Hole.Exact})
+			case v.Empty() || end != NotEnded:
+				return got
+			}
+			for i, ok := c.At(&v); ok; i, ok = c.At(&v) {
+				c.Take(i)
+			}
+		}
+	}
+	leave := func(c *testCursor) uint64 {
+		c.Stop()
+		_, dropped := c.Leave()
+		return dropped
+	}
+
+	l = numbered(10, 0, 0, false)
+	early, leaves, drains := join(false), join(false), join(false)
+	lose(1<<61, 1<<61, most, most)
+	late, leavesLate := join(false), join(false)
+	lose(5, 5, 5)
+	drains.Limit()
+	behind := []Hole{{Lost: 5, Exact: true}, {Lost: 5, Exact: true}, {Lost: 5, Exact: true}}
+	whole := append([]Hole{{Lost: 1 << 61, Exact: true}, {Lost: 1 << 61, Exact: true}, {Lost: most, Exact: true}, {Lost: most, Exact: true}}, behind...)
+	require.Equal(t, whole, holes(early))
+	require.Equal(t, whole, holes(drains))
+	require.Equal(t, behind, holes(late))
+	require.Equal(t, most, leave(leaves))
+	require.EqualValues(t, 15, leave(leavesLate))
+	require.Zero(t, leave(early))
+
+	l = numbered(10, 0, 0, false)
+	c := join(false)
+	lose(most, 1)
+	l.Compact() // they become one
+	lose(7)
+	require.Equal(t, []Hole{{Lost: most}, {Lost: 7, Exact: true}}, holes(c))
+	limited := join(false)
+	lose(most-3, 4)
+	limited.Limit()
+	lose(most)
+	l.Compact()
+	require.Equal(t, []Hole{{Lost: most}}, holes(limited), "what is left of it up to the limit")
+
+	for _, fails := range []bool{false, true} {
+		l = numbered(10, 0, 0, false)
+		c = join(fails)
+		lose(most - 3)
+		write(l, 0, 20) // ten more than it holds
+		lose(6)
+		want := []Hole{{Lost: most}, {Lost: 6, Exact: true}}
+		if fails {
+			want = want[:1]
+		}
+		require.Equal(t, want, holes(c), "overtaken")
+	}
 	p := Place{1, 1<<64 - 1}
 	require.Equal(t, p, p.Behind(), "there is nothing behind it")
 }
@@ -342,4 +404,23 @@ func TestOverflowWhileTheWriterGoesOn(t *testing.T) {
 		}
 	}
 	require.EqualValues(t, 29, known)
+}
+
+// A writer that waits for room hears of it from who goes past what it has seen.
+func TestPassingWhatWasSeenMakesRoom(t *testing.T) {
+	l := new(testLog)
+	l.Init(10, true)
+	l.Fill(Place{1, 100}, true)
+	c := NewCursor[int, string](false)
+	require.True(t, l.JoinBehind(c, Place{1, 105}))
+	write(l, 100, 110)
+	require.True(t, l.Crowded())
+	require.Same(t, c, l.Laggard(1))
+	require.True(t, l.Want(c))
+	require.Empty(t, l.Freed())
+	var v testView
+	_, end := c.Look(&v)
+	require.Equal(t, NotEnded, end)
+	require.Len(t, l.Freed(), 1)
+	require.Nil(t, l.Laggard(1))
 }

@@ -49,19 +49,17 @@ func (m *model) at(i int) (item, bool) {
 
 // walker is a reader of the model.
 type walker struct {
-	m       *model
-	pos     int    // of the next item
-	told    uint64 // lost, by holes since the last message
-	vague   bool   // one of those was not exact
-	down    bool   // the last state it was told of
-	got     uint64
-	lost    uint64
-	inexact bool
+	m     *model
+	pos   int    // of the next item
+	told  uint64 // lost, by holes since the last message
+	vague bool   // one of those was not exact, or their sum does not fit
+	down  bool   // the last state it was told of
+	got   uint64
 }
 
 // message checks a message that was handed out.
 func (w *walker) message(n int) error {
-	missed, vague := uint64(0), false
+	missed, vague, fits := uint64(0), false, true
 	for {
 		it, ok := w.m.at(w.pos)
 		w.pos++
@@ -69,7 +67,8 @@ func (w *walker) message(n int) error {
 		case !ok:
 			return fmt.Errorf("message %d was never written, or comes again", n)
 		case it.note && it.kind == Gap:
-			missed, vague = missed+it.lost, vague || it.vague
+			missed, fits = plus(missed, it.lost)
+			vague = vague || it.vague || !fits
 		case it.note:
 		case it.n == n:
 			w.got++
@@ -79,7 +78,8 @@ func (w *walker) message(n int) error {
 			w.told, w.vague = 0, false
 			return nil
 		default:
-			missed++
+			missed, fits = plus(missed, 1)
+			vague = vague || !fits
 		}
 	}
 }
@@ -87,10 +87,8 @@ func (w *walker) message(n int) error {
 func (w *walker) note(n *Note) error {
 	switch n.Kind {
 	case Gap:
-		w.told += n.Hole.Lost
-		w.lost += n.Hole.Lost
-		w.vague = w.vague || !n.Hole.Exact
-		w.inexact = w.inexact || !n.Hole.Exact
+		told, fits := plus(w.told, n.Hole.Lost)
+		w.told, w.vague = told, w.vague || !n.Hole.Exact || !fits
 		if n.Hole.Lost == 0 && n.Hole.Exact {
 			return fmt.Errorf("a hole of nothing")
 		}
@@ -111,12 +109,12 @@ func (w *walker) end(dropped uint64, limit int) error {
 	for i := w.pos; i < limit; i++ {
 		it, _ := w.m.at(i)
 		if it.note {
-			missed += it.lost
+			missed, _ = plus(missed, it.lost)
 		} else {
-			missed++
+			missed, _ = plus(missed, 1)
 		}
 	}
-	if missed != dropped+w.told {
+	if left, _ := plus(dropped, w.told); missed != left {
 		return fmt.Errorf("%d are missing at the end, %d were told and %d dropped", missed, w.told, dropped)
 	}
 	return nil
@@ -133,11 +131,16 @@ type rig struct {
 	log   testLog
 	model model
 	down  bool
+	page  uint64
 	seq   uint64
 }
 
+// maxSeq is how far a hole may move the numbers; behind a larger one they begin
+// anew.
+const maxSeq = 1 << 40
+
 func newRig(capacity int) *rig {
-	r := new(rig)
+	r := &rig{page: 1}
 	r.log.Init(capacity, false)
 	return r
 }
@@ -145,7 +148,7 @@ func newRig(capacity int) *rig {
 func (r *rig) write(more bool) {
 	seg, slot := r.log.Next()
 	r.seq++
-	seg.Entries[slot] = Entry[int]{Value: r.model.sent, At: Place{1, r.seq}}
+	seg.Entries[slot] = Entry[int]{Value: r.model.sent, At: Place{r.page, r.seq}}
 	if r.seq%7 == 0 {
 		seg.SetSide(slot, fmt.Sprint(r.model.sent))
 	}
@@ -159,10 +162,12 @@ func (r *rig) note(kind Kind, lost uint64, vague bool) {
 	}
 	r.model.add(item{note: true, kind: kind, lost: lost, vague: vague})
 	if kind == Gap {
-		r.seq += lost
+		if r.seq += lost; lost > maxSeq {
+			r.page, r.seq = r.page+1, 0
+		}
 	}
 	r.down = kind == Down || r.down && kind != Up
-	r.log.Note(Note{Kind: kind, Hole: Hole{Lost: lost, Exact: !vague, Resume: Place{1, r.seq + 1}}})
+	r.log.Note(Note{Kind: kind, Hole: Hole{Lost: lost, Exact: !vague, Resume: Place{r.page, r.seq + 1}}})
 }
 
 // reader is a cursor and what the model says of it.
@@ -237,7 +242,14 @@ func play(script []byte) error {
 				r.note(Gap, 1, false)
 			}
 		case 5:
-			r.note(Gap, uint64(arg+1), false)
+			lost := uint64(arg + 1)
+			switch arg {
+			case 14:
+				lost = 1 << 62
+			case 15:
+				lost = 1<<64 - 1
+			}
+			r.note(Gap, lost, false)
 		case 6:
 			r.note(Gap, uint64(arg), true)
 		case 7:

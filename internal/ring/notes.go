@@ -48,11 +48,9 @@ type Note struct {
 
 	// What this note and all before it reported lost, and how many of them
 	// could not say exactly. Differences give the loss within a stretch.
-	lost, inexact uint64
+	lost    total
+	inexact uint64
 }
-
-// maxLost bounds what is counted lost in all, so that no sum wraps around.
-const maxLost = 1 << 62
 
 // minNotes is how many notes a log keeps before it looks for some to drop.
 const minNotes = 256
@@ -73,10 +71,7 @@ func (nl *noteLog) add(n Note, oldest uint64) uint64 {
 	n.seq, n.lost, n.inexact = nl.newest.seq+1, nl.newest.lost, nl.newest.inexact
 	n.from = n.seq
 	if n.Kind == Gap {
-		if n.Hole.Lost > maxLost-n.lost {
-			n.Hole.Lost, n.Hole.Exact = maxLost-n.lost, false
-		}
-		n.lost += n.Hole.Lost
+		n.lost = n.lost.plus(n.Hole.Lost)
 		if !n.Hole.Exact {
 			n.inexact++
 		}
@@ -208,12 +203,22 @@ func (nl *noteLog) before(i uint64) mark {
 }
 
 // mark is how far a reader has read the notes.
-type mark struct{ seq, lost, inexact uint64 }
+type mark struct {
+	seq     uint64
+	lost    total
+	inexact uint64
+}
 
 // misses reports whether there are holes up to the mark to that m lacks.
-func (m mark) misses(to mark) bool { return m.lost < to.lost || m.inexact < to.inexact }
+func (m mark) misses(to mark) bool { return m.lost.less(to.lost) || m.inexact < to.inexact }
 
 func (n *Note) mark() mark { return mark{n.seq, n.lost, n.inexact} }
+
+// holes is what the holes between m and the mark to report lost.
+func (m mark) holes(to mark) (lost uint64, exact bool) {
+	lost, fits := to.lost.since(m.lost)
+	return lost, fits && to.inexact == m.inexact
+}
 
 // Compact drops what notes it can, as the log does when there are many. It is for
 // tests.

@@ -1,0 +1,3 @@
+module github.com/topicbus/pubsub/internal/mutants
+
+go 1.25
