@@ -64,8 +64,8 @@ func TestDependencies(t *testing.T) {
 }
 
 // gRPC and the Momento SDK are imported below backend/momento, nowhere else in
-// the library. Benchmarks measure the SDK by itself, and programs (the soak is
-// one) may name its types.
+// the library. Benchmarks measure the SDK by itself, and programs (the soak and
+// the fleet) may name its types.
 func TestTransportStaysInItsBackend(t *testing.T) {
 	transports := []string{"google.golang.org/grpc", "github.com/momentohq/client-sdk-go"}
 	const format = `{{$pkg := .ImportPath}}{{range .Imports}}{{$pkg}}>{{.}} {{end}}{{range .TestImports}}{{$pkg}}>{{.}} {{end}}{{range .XTestImports}}{{$pkg}}>{{.}} {{end}}`
@@ -73,7 +73,7 @@ func TestTransportStaysInItsBackend(t *testing.T) {
 	require.Contains(t, imports, module+"/codec>"+module, "go list shows imports in the form this test reads")
 	for _, line := range imports {
 		pkg, imported, _ := strings.Cut(line, ">")
-		if under(pkg, module+"/backend/momento") || under(pkg, module+"/bench") || under(pkg, module+"/examples") || under(pkg, module+"/internal/soak") {
+		if under(pkg, module+"/backend/momento") || under(pkg, module+"/bench") || under(pkg, module+"/examples") || under(pkg, module+"/internal/soak") || under(pkg, module+"/internal/fleet") {
 			continue
 		}
 		for _, transport := range transports {
