@@ -87,3 +87,52 @@ func BenchmarkClose(b *testing.B) {
 		}
 	}
 }
+
+// Close of a subscription while Stats is at work, which must not make it wait.
+func BenchmarkCloseBesideStats(b *testing.B) {
+	for _, n := range []int{100_000, 1_000_000} {
+		if n > 100_000 && testing.Short() {
+			continue
+		}
+		b.Run(fmt.Sprintf("subs=%d", n), func(b *testing.B) {
+			backend := memory.New()
+			defer backend.Close()
+			bus := pubsub.New(backend, codec.Bytes())
+			defer bus.Close()
+			topic := bus.Topic("orders")
+			for range n {
+				if _, err := topic.Subscribe(context.Background()); err != nil {
+					b.Fatal(err)
+				}
+			}
+			var stats, worst time.Duration
+			b.ResetTimer()
+			for range b.N {
+				began := time.Now()
+				done := make(chan time.Duration)
+				go func() {
+					bus.Stats()
+					done <- time.Since(began)
+				}()
+				for going := true; going; {
+					b.StopTimer()
+					sub, err := topic.Subscribe(context.Background())
+					if err != nil {
+						b.Fatal(err)
+					}
+					b.StartTimer()
+					began := time.Now()
+					sub.Close()
+					worst = max(worst, time.Since(began))
+					select {
+					case d := <-done:
+						stats, going = stats+d, false
+					default:
+					}
+				}
+			}
+			b.ReportMetric(float64(stats)/float64(b.N), "stats-ns")
+			b.ReportMetric(float64(worst), "max-ns")
+		})
+	}
+}

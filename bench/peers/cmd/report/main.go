@@ -92,7 +92,7 @@ func (r *report) parts(bench, peers *rounds.Binary) []part {
 		short, long = 100 * time.Millisecond, time.Second
 		polling     = "^Benchmark(FanOut|Unloaded)$/.*/mempubsub|^BenchmarkTopics$/.*/.*/.*/mempubsub"
 		topics      = "^BenchmarkTopics$"
-		scale       = "^Benchmark(ManyTopics|Close)$" // as few as there may be: they are large
+		scale       = "^Benchmark(ManyTopics|Close|CloseBesideStats)$" // as few as there may be: they are large
 	)
 	return []part{
 		{bench, rounds.Selection{Bench: ".", Skip: "Paced|Recovery|" + topics + "|" + scale, Time: short}, r.Bench, 1},
