@@ -1,8 +1,10 @@
 package pubsub
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"runtime"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -124,3 +126,40 @@ type unreadable struct{}
 
 func (unreadable) Encode(any) (Payload, error) { return Payload{}, nil }
 func (unreadable) Decode(Payload) (any, error) { return nil, errors.New("unreadable") }
+
+// Stats of a bus with a million subscriptions takes long. It held the bus's lock
+// for much of that, and whoever subscribed or closed waited.
+func TestNobodyWaitsForStats(t *testing.T) {
+	b := New(quiet{}, numbers{}).(*bus[int])
+	defer b.Close()
+	slow, err := b.Subscribe(t.Context(), "slow")
+	require.NoError(t, err)
+	counting := &slow.stream.stats.mu
+	counting.Lock() // Stats is held up at slow
+	stats := make(chan struct{})
+	go func() {
+		defer close(stats)
+		b.Stats()
+	}()
+	require.Eventually(t, func() bool {
+		all := make([]byte, 1<<20)
+		return bytes.Contains(all[:runtime.Stack(all, true)], []byte("(*streamStats).snapshot("))
+	}, 10*time.Second, time.Millisecond)
+
+	others := make(chan error, 1)
+	go func() {
+		s, err := b.Subscribe(context.Background(), "other")
+		if err == nil {
+			err = s.Close()
+		}
+		others <- err
+	}()
+	select {
+	case err := <-others:
+		require.NoError(t, err)
+	case <-time.After(10 * time.Second):
+		t.Error("Subscribe and Close wait for Stats")
+	}
+	counting.Unlock()
+	<-stats
+}

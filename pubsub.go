@@ -111,7 +111,8 @@ type bus[T any] struct {
 	mu      sync.Mutex                 // guards what follows; nothing foreign is called under it
 	streams map[streamKey][]*stream[T] // that others may join
 	listed  map[*stream[T]]struct{}    // all that have a goroutine or subscriptions
-	past    counts                     // of ended subscriptions
+	past    counts                     // of ended subscriptions, ...
+	settled uint64                     // ... which are so many
 	gone    streamCounts               // of ended streams
 
 	// Written by every Publish, so on a cache line that no reader needs:

@@ -24,53 +24,6 @@ func memoryInUse() uint64 {
 	return m.HeapAlloc + m.StackInuse
 }
 
-func perItem(before uint64, n int) int64 { return (int64(memoryInUse()) - int64(before)) / int64(n) }
-
-// Close does not depend on how many there are: it was a linear search, which made
-// 225 seconds of a million. Stats goes on meanwhile.
-func BenchmarkClose(b *testing.B) {
-	for _, n := range []int{1_000, 100_000} {
-		for _, end := range []string{"Close", "Bus.Close"} {
-			b.Run(strconv.Itoa(n)+"/"+end, func(b *testing.B) {
-				ctx := context.Background()
-				for range b.N {
-					b.StopTimer()
-					bus := pubsub.New(memory.New(), codec.Bytes())
-					topic := bus.Topic("t")
-					subs := make([]*pubsub.Subscription[[]byte], n)
-					for i := range subs {
-						subs[i], _ = topic.Subscribe(ctx)
-					}
-					b.StartTimer()
-					if end == "Close" {
-						for _, s := range subs {
-							s.Close()
-						}
-					}
-					bus.Close()
-				}
-				b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*n), "ns/subscription")
-			})
-		}
-	}
-}
-
-func BenchmarkTopics(b *testing.B) {
-	const n = 100_000
-	ctx := context.Background()
-	for range b.N {
-		before := memoryInUse()
-		bus := pubsub.New(memory.New(), codec.Bytes())
-		for i := range n {
-			if _, err := bus.Subscribe(ctx, strconv.Itoa(i)); err != nil {
-				b.Fatal(err)
-			}
-		}
-		b.ReportMetric(float64(perItem(before, n)), "B/topic")
-		bus.Close()
-	}
-}
-
 // Close of a subscription takes as long among many as among few.
 func TestCloseDoesNotSearch(t *testing.T) {
 	cost := func(n int) time.Duration {

@@ -6,6 +6,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/topicbus/pubsub/internal/ring"
 )
 
 // Stats is a snapshot of a [Bus]. Counters cover its whole life and never
@@ -33,36 +35,38 @@ func (b *bus[T]) Stats() Stats {
 		PublishErrors: b.failures.Load(),
 		Incidents:     b.incidents.newestFirst(),
 	}
-	// The books are copied in one go, so that nothing is missed or counted twice
-	// that moves from the live to the past. The subscriptions are asked when
-	// nobody waits for the lock any more.
-	b.mu.Lock()
-	total, gone := b.past, b.gone
-	type listed struct {
-		stream *stream[T]
-		stats  TopicStats
-		subs   []*Subscription[T]
+	// Nobody waits for Stats: under the lock nothing is done but copying sums and
+	// the streams' pointers. The readers are listed before the sums, so that nobody
+	// is missed who moves from the ones to the others, and whoever had done so when
+	// the sums were copied is left out.
+	readers := make(map[*stream[T]][]*ring.Cursor[T, side])
+	streams, _, _, _ := b.books()
+	for _, t := range streams {
+		readers[t] = t.log.Readers()
 	}
-	streams := make([]listed, 0, len(b.listed))
-	for t := range b.listed {
-		streams = append(streams, listed{t, t.snapshot(), subscriptions(t)})
-		if !t.finished {
+	streams, total, gone, settled := b.books()
+	st.Delivered, st.Lost, st.Dropped = total.delivered(), total.lost, total.dropped
+	for _, t := range streams {
+		cursors, ok := readers[t]
+		if !ok {
+			cursors = t.log.Readers()
+		}
+		ts := t.snapshot()
+		if !ts.Ended {
 			st.Streams++
 		}
-	}
-	b.mu.Unlock()
-	st.Delivered, st.Lost, st.Dropped = total.delivered(), total.lost, total.dropped
-	for _, l := range streams {
-		ts := l.stats
-		for _, s := range l.subs {
-			stats, live := s.snapshot()
-			if live {
+		ts.Subscriptions = slices.Grow(ts.Subscriptions, len(cursors))
+		for _, c := range cursors {
+			stats, at := c.Owner.(*Subscription[T]).snapshot()
+			if at == 0 {
 				st.Subscriptions++
 				ts.Subscriptions = append(ts.Subscriptions, stats)
 			}
-			st.Delivered += stats.Delivered
-			st.Lost.sum(stats.Lost)
-			st.Dropped = plus(st.Dropped, stats.Dropped)
+			if at == 0 || at > settled {
+				st.Delivered += stats.Delivered
+				st.Lost.sum(stats.Lost)
+				st.Dropped = plus(st.Dropped, stats.Dropped)
+			}
 		}
 		gone.reconnects += ts.Reconnects
 		gone.downtime += ts.Downtime
@@ -73,8 +77,23 @@ func (b *bus[T]) Stats() Stats {
 	return st
 }
 
-// snapshot is all but the subscriptions. bus.mu is held.
+// books returns the streams, what ended subscriptions and streams have counted,
+// and how many subscriptions had settled by then.
+func (b *bus[T]) books() (streams []*stream[T], past counts, gone streamCounts, settled uint64) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	streams = make([]*stream[T], 0, len(b.listed))
+	for t := range b.listed {
+		streams = append(streams, t)
+	}
+	return streams, b.past, b.gone, b.settled
+}
+
+// snapshot is all but the subscriptions.
 func (st *stream[T]) snapshot() TopicStats {
+	st.bus.mu.Lock()
+	dropped, finished := st.dropped, st.finished
+	st.bus.mu.Unlock()
 	c := st.stats.snapshot()
 	return TopicStats{
 		Topic:      st.name,
@@ -84,9 +103,9 @@ func (st *stream[T]) snapshot() TopicStats {
 		Reconnects: c.reconnects,
 		Downtime:   c.downtime,
 		Received:   st.log.Len(),
-		Dropped:    st.dropped,
+		Dropped:    dropped,
 		Buffer:     st.bus.cfg.buffer,
-		Ended:      st.finished,
+		Ended:      finished,
 	}
 }
 
@@ -183,20 +202,20 @@ func (s *Subscription[T]) Stats() SubscriptionStats {
 	return st
 }
 
-// snapshot also tells whether the subscription is still in its bus's books.
-func (s *Subscription[T]) snapshot() (st SubscriptionStats, live bool) {
+// snapshot also tells when the subscription settled, 0 if it has not.
+func (s *Subscription[T]) snapshot() (st SubscriptionStats, settled uint64) {
 	s.mu.Lock()
 	c := s.counts
-	if st.MaxLag = s.maxLag; !s.settled {
+	if st.MaxLag = s.maxLag; s.settled == 0 {
 		cs := s.cursor.Stats()
 		c.taken, st.Lag, st.MaxLag = cs.Taken, cs.Lag, cs.MaxLag
 	}
-	live = !s.settled
+	settled = s.settled
 	s.mu.Unlock()
 	st.Topic, st.Name, st.Policy = s.name, s.Name(), s.cfg.policy
 	st.State = s.stream.stats.snapshot().state
 	st.Delivered, st.Lost, st.Dropped = c.delivered(), c.lost, c.dropped
-	return st, live
+	return st, settled
 }
 
 // counts is what a subscription counts, or many together.
@@ -223,13 +242,15 @@ func (s *Subscription[T]) settle(held uint64) {
 	defer s.mu.Unlock()
 	s.maxLag = s.cursor.Stats().MaxLag
 	taken, dropped := s.cursor.Leave()
-	s.settled = true
+	b := s.stream.bus
+	b.settled++
+	s.settled = b.settled
 	if s.unseen {
 		return
 	}
 	s.counts.taken = taken
 	s.counts.dropped = plus(s.counts.dropped, plus(dropped, held))
-	s.stream.bus.past.add(s.counts)
+	b.past.add(s.counts)
 	s.stream.dropped = plus(s.stream.dropped, s.counts.dropped)
 }
 
@@ -245,7 +266,7 @@ func (s *Subscription[T]) dropped() uint64 {
 func (s *Subscription[T]) recount(f func(*counts)) {
 	s.mu.Lock()
 	f(&s.counts)
-	settled := s.settled
+	settled := s.settled != 0
 	s.mu.Unlock()
 	if b := s.stream.bus; settled {
 		b.mu.Lock()

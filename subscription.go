@@ -50,7 +50,7 @@ type Subscription[T any] struct {
 	idle      chan struct{} // closed when calls becomes 0; nil unless somebody waits for that
 	calls     int           // callbacks that run
 	counts    counts        // without messages taken, until settled
-	settled   bool          // counts is complete, and in bus.past
+	settled   uint64        // counts is complete and in bus.past, which has so many; 0: not yet
 	maxLag    uint64        // once settled
 	stuckAt   uint64        // where it was logged as not read, ...
 	holdsAt   uint64        // ... and as holding up its topic

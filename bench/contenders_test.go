@@ -8,14 +8,15 @@ import (
 
 // The lossless contenders of []byte messages.
 var (
-	busAll    = lossless("All", shape.All[[]byte])
-	busNext   = lossless("Next", shape.Next[[]byte])
-	busC      = lossless("C", shape.C[[]byte])
-	busEvents = lossless("Events", shape.Events[[]byte])
-	busAll64  = batches("All-64", 64)
-	chan64    = shape.Channels[[]byte]("chan64", 64)
-	chan256   = shape.Channels[[]byte]("chan256", 256)
-	bare256   = shape.BareChannels[[]byte]("chan256-bare", 256)
+	busAll      = lossless("All", shape.All[[]byte])
+	busMessages = lossless("Messages", shape.Messages[[]byte])
+	busNext     = lossless("Next", shape.Next[[]byte])
+	busC        = lossless("C", shape.C[[]byte])
+	busEvents   = lossless("Events", shape.Events[[]byte])
+	busAll64    = batches("All-64", 64)
+	chan64      = shape.Channels[[]byte]("chan64", 64)
+	chan256     = shape.Channels[[]byte]("chan256", 256)
+	bare256     = shape.BareChannels[[]byte]("chan256-bare", 256)
 )
 
 func lossless(name string, form shape.Form[[]byte]) shape.Contender[[]byte] {

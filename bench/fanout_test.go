@@ -11,7 +11,7 @@ import (
 func BenchmarkFanOut(b *testing.B) {
 	load := shape.Bytes(1, 128)
 	for _, n := range []int{1, 10, 100, 1000} {
-		for _, c := range (contenders{chan256, bare256, chan64, busAll, busNext, busC, busEvents}) {
+		for _, c := range (contenders{chan256, bare256, chan64, busAll, busMessages, busNext, busC, busEvents}) {
 			b.Run(fmt.Sprintf("subs=%d/%s", n, c.Name), func(b *testing.B) {
 				shape.Flood(b, c, load, shape.Fleet{Subscribers: n})
 			})

@@ -37,6 +37,13 @@ func All[T any](sub *pubsub.Subscription[T], s *Sink[T]) {
 	}
 }
 
+// Messages reads by iterator too. It takes no holes.
+func Messages[T any](sub *pubsub.Subscription[T], s *Sink[T]) {
+	for m := range sub.Messages() {
+		s.Take(m.Value)
+	}
+}
+
 // Next reads by call.
 func Next[T any](sub *pubsub.Subscription[T], s *Sink[T]) {
 	for {

@@ -50,6 +50,7 @@ func TestHonestContendersPass(t *testing.T) {
 		"bare":     BareChannels[[]byte]("bare", 4),
 		"All":      bus(pubsub.Block, All[[]byte]),
 		"Next":     bus(pubsub.Block, Next[[]byte]),
+		"Messages": bus(pubsub.Block, Messages[[]byte]),
 		"C":        bus(pubsub.Block, C[[]byte]),
 		"Events":   bus(pubsub.Block, Events[[]byte]),
 		"by name":  Bus[[]byte]{Codec: codec.Bytes(), Read: All[[]byte], Policy: pubsub.Block, ByName: true}.Contender(),

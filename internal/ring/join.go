@@ -277,9 +277,10 @@ func (l *Log[V, S]) leave(c *Cursor[V, S]) {
 
 // Readers returns the log's readers.
 func (l *Log[V, S]) Readers() []*Cursor[V, S] {
+	room := make([]*Cursor[V, S], 0, l.Size()) // before the lock is held again: there may be a million
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return append([]*Cursor[V, S](nil), l.readers...)
+	return append(room, l.readers...)
 }
 
 // Size is how many readers there are.

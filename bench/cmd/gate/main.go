@@ -33,7 +33,7 @@ import (
 
 const (
 	baseline = "chan256"
-	pattern  = "^Benchmark(FanOut|Unloaded)$/^subs=/^(chan256|All|Next|C)$"
+	pattern  = "^Benchmark(FanOut|Unloaded)$/^subs=/^(chan256|All|Messages|Next|C)$"
 	enough   = 5 // rounds, unless a row fails
 )
 

@@ -92,10 +92,12 @@ func (r *report) parts(bench, peers *rounds.Binary) []part {
 		short, long = 100 * time.Millisecond, time.Second
 		polling     = "^Benchmark(FanOut|Unloaded)$/.*/mempubsub|^BenchmarkTopics$/.*/.*/.*/mempubsub"
 		topics      = "^BenchmarkTopics$"
+		scale       = "^Benchmark(ManyTopics|Close|CloseBesideStats)$" // as few as there may be: they are large
 	)
 	return []part{
-		{bench, rounds.Selection{Bench: ".", Skip: "Paced|Recovery|" + topics, Time: short}, r.Bench, 1},
+		{bench, rounds.Selection{Bench: ".", Skip: "Paced|Recovery|" + topics + "|" + scale, Time: short}, r.Bench, 1},
 		{bench, rounds.Selection{Bench: topics, Time: long}, r.Bench, 1},
+		{bench, rounds.Selection{Bench: scale, Time: time.Millisecond}, r.Bench, 1},
 		{bench, rounds.Selection{Bench: "Paced", Time: 4 * short}, r.Bench, 1},
 		{bench, rounds.Selection{Bench: "Recovery", Time: time.Millisecond}, r.Bench, 1},
 		{peers, rounds.Selection{Bench: ".", Skip: polling + "|" + topics, Time: short}, r.Peers, 1},

@@ -37,6 +37,30 @@ func TestMatrix(t *testing.T) {
 		table.List("FanOut/subs=10", "ns/delivery", "none"))
 }
 
+func TestTargets(t *testing.T) {
+	table := measured(map[string][]float64{
+		"FanOut/subs=1/chan256": {100, 100}, "FanOut/subs=1/All": {160, 164}, "FanOut/subs=1/C": {150, 150.8},
+	}, "FanOut/subs=1/chan256", "FanOut/subs=1/All", "FanOut/subs=1/C")
+	got, err := table.Targets("one")
+	require.NoError(t, err)
+	require.Equal(t, "- `All()`, 1 subscriber: target 1.00, measured 1.62: **missed**\n"+
+		"- `Messages()`, 1 subscriber: target 1.00, measured nothing: unknown\n"+
+		"- `C()`, 1 subscriber: target 1.50, measured 1.50: met\n", got, "as shown, 1.504 is 1.50")
+
+	for name, bytes := range map[string]float64{"subscription/All": 955, "subscription/C": 7169, "topic/new": 5050, "topic/used": 5052} {
+		table.add(rounds.Row{Name: "Idle/" + name, Values: map[string]float64{"bytes/each": bytes}})
+	}
+	got, err = table.Targets("idle")
+	require.NoError(t, err)
+	require.Equal(t, "- a subscription by `All()` or `Next()`: target 1024 B, measured 955 B: met\n"+
+		"- a subscription by `C()`: target 7168 B, measured 7169 B: **missed**\n"+
+		"- a new topic, less its subscription: target 4096 B, measured 4095 B: met\n"+
+		"- a used topic, less its subscription: target 4096 B, measured 4097 B: **missed**\n", got)
+
+	_, err = table.Targets("none such")
+	require.Error(t, err)
+}
+
 func TestDuration(t *testing.T) {
 	for ns, want := range map[float64]string{
 		0.4: "0.4 ns", 3.14159: "3.14 ns", 314.159: "314 ns", 3141.59: "3.14 µs", 31415926: "31.4 ms", 3e9: "3 s",

@@ -164,7 +164,7 @@ func (t *table) ahead(group, mine, unit string) []string {
 }
 
 // ours are the contenders that are this library.
-var ours = map[string]string{"All": "`All()`", "All-64": "`All()`, `PublishAll` of 64", "Next": "`Next()`", "C": "`C()`", "Events": "`Events()`"}
+var ours = map[string]string{"All": "`All()`", "Messages": "`Messages()`", "All-64": "`All()`, `PublishAll` of 64", "Next": "`Next()`", "C": "`C()`", "Events": "`Events()`"}
 
 func label(contender string) string {
 	if l, ok := ours[contender]; ok {
