@@ -24,6 +24,8 @@ func memoryInUse() uint64 {
 	return m.HeapAlloc + m.StackInuse
 }
 
+func perItem(before uint64, n int) int64 { return (int64(memoryInUse()) - int64(before)) / int64(n) }
+
 // Close of a subscription takes as long among many as among few.
 func TestCloseDoesNotSearch(t *testing.T) {
 	cost := func(n int) time.Duration {

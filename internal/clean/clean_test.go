@@ -13,7 +13,7 @@ func TestText(t *testing.T) {
 	for _, c := range []struct{ in, want string }{
 		{"", ""},
 		{"json: unexpected end", "json: unexpected end"},
-		{"a\r\nlevel=ERROR \x1b[31m\u2028\x85", "a  level=ERROR  [31m  "},
+		{"a\r\nlevel=ERROR \x1b[31m\u2028\u0085", "a  level=ERROR  [31m  "},
 		{"bad \xff\xfe", "bad \uFFFD"},
 		{"\u202egnp\u200b", "\uFFFDgnp\uFFFD"},
 		{strings.Repeat("x", Most), strings.Repeat("x", Most)},

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/momentohq/client-sdk-go/auth"
+	"github.com/topicbus/pubsub/internal/loopback"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/keepalive"
@@ -224,10 +225,10 @@ var errClosed = errors.New("momentotest: the server is closed")
 // start listens on the address and serves it. It is called with s.life held,
 // or before s is shared.
 func (s *Server) start() error {
-	ln, err := net.Listen("tcp", s.addr)
+	ln, err := s.listen()
 	for wait := addressWait; errors.Is(err, syscall.EADDRINUSE) && wait > 0 && s.started; wait -= addressPoll {
 		time.Sleep(addressPoll)
-		ln, err = net.Listen("tcp", s.addr)
+		ln, err = s.listen()
 	}
 	if err != nil {
 		return fmt.Errorf("momentotest: cannot listen: %w", err)
@@ -238,8 +239,17 @@ func (s *Server) start() error {
 	return nil
 }
 
-// While a server is stopped, any connection of this machine may be given its
-// port as the local one. A restart waits for such a connection to end.
+// listen listens on the address. A port of its own choice is one that is still
+// free after Stop.
+func (s *Server) listen() (net.Listener, error) {
+	if host, port, err := net.SplitHostPort(s.addr); err == nil && port == "0" {
+		return loopback.Listen(host)
+	}
+	return net.Listen("tcp", s.addr)
+}
+
+// While a server is stopped, a connection of this machine may be given a port
+// that the caller chose as the local one. A restart waits for it to end.
 const (
 	addressWait = 2 * time.Second
 	addressPoll = 10 * time.Millisecond

@@ -3,7 +3,6 @@ package natstest
 import (
 	"errors"
 	"fmt"
-	"net"
 	"net/url"
 	"strings"
 	"time"
@@ -24,12 +23,14 @@ type Cluster struct {
 // NewCluster starts a cluster in this process. It returns when the servers have
 // chosen a leader. The caller owes a Close.
 func NewCluster(opts ...Option) (*Cluster, error) {
-	ports, err := freePorts(clusterSize)
-	if err != nil {
-		return nil, err
-	}
+	var ports []int
 	var routes []*url.URL
-	for _, port := range ports {
+	for range clusterSize {
+		port, err := freePort()
+		if err != nil {
+			return nil, err
+		}
+		ports = append(ports, port)
 		routes = append(routes, &url.URL{Scheme: "nats", Host: fmt.Sprintf("127.0.0.1:%d", port)})
 	}
 	c := &Cluster{}
@@ -89,17 +90,4 @@ func (c *Cluster) Close() error {
 		errs = append(errs, s.Close())
 	}
 	return errors.Join(errs...)
-}
-
-// freePorts returns ports that nobody uses now.
-func freePorts(n int) (ports []int, err error) {
-	for range n {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			return nil, fmt.Errorf("natstest: %w", err)
-		}
-		defer l.Close()
-		ports = append(ports, l.Addr().(*net.TCPAddr).Port)
-	}
-	return ports, nil
 }

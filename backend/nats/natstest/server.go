@@ -17,6 +17,7 @@ import (
 
 	"github.com/nats-io/nats-server/v2/server"
 	natsgo "github.com/nats-io/nats.go"
+	"github.com/topicbus/pubsub/internal/loopback"
 )
 
 // startTimeout is how long a server may take to be ready.
@@ -56,8 +57,12 @@ type Server struct {
 // NewServer starts a server on a free port of 127.0.0.1, which it keeps over
 // Stop and Start. The caller owes a Close.
 func NewServer(opts ...Option) (*Server, error) {
+	port, err := freePort()
+	if err != nil {
+		return nil, err
+	}
 	c := config{options: server.Options{
-		Host: "127.0.0.1", Port: server.RANDOM_PORT,
+		Host: "127.0.0.1", Port: port,
 		JetStream: true, NoLog: true, NoSigs: true,
 		LameDuckDuration: time.Second, LameDuckGracePeriod: 100 * time.Millisecond,
 	}}
@@ -95,6 +100,16 @@ func (s *Server) start() error {
 		s.options.Port = running.Addr().(*net.TCPAddr).Port
 	}
 	return nil
+}
+
+// freePort returns a port that nobody uses now, nor while the server is stopped.
+func freePort() (int, error) {
+	l, err := loopback.Listen("127.0.0.1")
+	if err != nil {
+		return 0, fmt.Errorf("natstest: %w", err)
+	}
+	defer l.Close()
+	return l.Addr().(*net.TCPAddr).Port, nil
 }
 
 // URL returns what clients connect to. It stays the same.
