@@ -86,8 +86,8 @@ func (f *faults) lose(topic string, n int) {
 	var paused []string
 	for name := range s.ConsumerNames(ctx).Name() {
 		_, err := s.PauseConsumer(ctx, name, farAway())
-		if errors.Is(err, jetstream.ErrConsumerNotFound) {
-			continue // it was just leaving
+		if leaving(err) {
+			continue
 		}
 		require.NoError(f.t, err)
 		paused = append(paused, name)
@@ -98,10 +98,18 @@ func (f *faults) lose(topic string, n int) {
 		require.NoError(f.t, s.DeleteMsg(ctx, ack.Sequence))
 	}
 	for _, name := range paused {
-		if _, err := s.ResumeConsumer(ctx, name); !errors.Is(err, jetstream.ErrConsumerNotFound) {
+		if _, err := s.ResumeConsumer(ctx, name); !leaving(err) {
 			require.NoError(f.t, err)
 		}
 	}
+}
+
+// leaving tells that a consumer is gone, or is just being removed: then the
+// server fails to write down what was asked of it.
+func leaving(err error) bool {
+	var answer *jetstream.APIError
+	return errors.Is(err, jetstream.ErrConsumerNotFound) ||
+		errors.As(err, &answer) && strings.Contains(answer.Description, "consumer does not exist")
 }
 
 // reset deletes the topic's stream and makes it again.
