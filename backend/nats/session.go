@@ -98,10 +98,11 @@ func standingOf(info *jetstream.StreamInfo) standing {
 // that it sends.
 type chooser func(context.Context, jetstream.Stream) (next uint64, err error)
 
-// open makes a consumer of that name. It may ask choose several times, if the
-// stream is made again meanwhile. If behind is not zero then the stream is
+// open makes a consumer. It calls name for each that it asks the server for, which
+// may be several, as it may ask choose several times, if the stream is made again
+// meanwhile. If behind is not zero then the stream is
 // expected to be the one of that position.
-func (b *Backend) open(ctx context.Context, n names, name string, behind pubsub.Position, choose chooser) (*session, error) {
+func (b *Backend) open(ctx context.Context, n names, name func() string, behind pubsub.Position, choose chooser) (*session, error) {
 	select {
 	case b.opening <- struct{}{}:
 		defer func() { <-b.opening }()
@@ -111,7 +112,7 @@ func (b *Backend) open(ctx context.Context, n names, name string, behind pubsub.
 	var s *session
 	err := b.link.call(ctx, b.options.subscribeTimeout, watcher{token: n.stream}, func(call context.Context, l *line) error {
 		for try := range maxMade {
-			s = b.newSession(ctx, l, n, fmt.Sprintf("%s-%d", name, try))
+			s = b.newSession(ctx, l, n, name())
 			attempt := s.begin
 			if try == 0 && !behind.IsZero() {
 				attempt = s.resume
@@ -125,11 +126,12 @@ func (b *Backend) open(ctx context.Context, n names, name string, behind pubsub.
 	if err != nil {
 		return nil, err
 	}
+	s.began = time.Now()
 	return s, nil
 }
 
 func (b *Backend) newSession(ctx context.Context, l *line, n names, name string) *session {
-	s := &session{parent: ctx, line: l, stream: n.stream, name: name, stall: b.options.stallTimeout, began: time.Now()}
+	s := &session{parent: ctx, line: l, stream: n.stream, name: name, stall: b.options.stallTimeout}
 	s.api = jetstream.DefaultAPIPrefix
 	if b.options.domain != "" {
 		s.api = fmt.Sprintf("$JS.%s.API.", b.options.domain)

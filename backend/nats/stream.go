@@ -69,12 +69,14 @@ func (b *Backend) subscribe(ctx context.Context, n names, from pubsub.Start) (*s
 
 // open makes an attempt to open a session. A consumer of an attempt that broke
 // may be there nevertheless, and so may that of a session whose connection
-// broke.
+// broke. An attempt without a connection asks for none.
 func (s *stream) open(behind pubsub.Position, choose chooser) (*session, error) {
-	name := nuid.Next()
-	session, err := s.b.open(s.ctx, s.n, name, behind, choose)
-	s.orphans = append(s.orphans[max(0, len(s.orphans)-maxOrphans):], name+"-0") // later tries are rare
-	return session, err
+	name := func() string {
+		name := nuid.Next()
+		s.orphans = append(s.orphans[max(0, len(s.orphans)-maxOrphans):], name)
+		return name
+	}
+	return s.b.open(s.ctx, s.n, name, behind, choose)
 }
 
 // begin sets where the stream begins.

@@ -803,3 +803,16 @@ func TestErrorBehindTheConsumer(t *testing.T) {
 	require.ErrorContains(t, err, "the disk is on fire")
 	assert.EqualValues(t, 2, asked.Load())
 }
+
+// A long outage, of which many attempts know nothing but that there is no
+// connection, does not make a stream forget which consumers it had made.
+func TestConsumersBeforeALongOutageAreForgotten(t *testing.T) {
+	w := newWorld(t)
+	b := w.backend(nats.WithBackoff(func() backoff.BackOff { return backoff.NewConstantBackOff(time.Millisecond) }))
+	tp := record(t, b, topic, pubsub.Start{})
+	w.relay.Down()
+	tp.state(pubsub.Reconnecting, 60)
+	w.relay.Up()
+	tp.state(pubsub.Resumed, 1)
+	require.Eventually(t, func() bool { return w.consumers() == 1 }, patience, time.Millisecond)
+}
