@@ -138,7 +138,11 @@ func (s *stream) opening(replay bool) (o opening) {
 		o.err = f.err
 		switch ev := f.ev.(type) {
 		case sdk.TopicDiscontinuity:
-			o.told = pubsub.Position{Page: ev.GetNewSequencePage(), Sequence: ev.GetNewSequenceNumber()}
+			told := pubsub.Position{Page: ev.GetNewSequencePage(), Sequence: ev.GetNewSequenceNumber()}
+			if o.told.Sequence != 0 && told != o.told {
+				return o // what lies between the two is missing
+			}
+			o.told = told
 			if replay || o.told.Sequence == 0 {
 				continue
 			}

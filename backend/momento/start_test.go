@@ -162,3 +162,28 @@ func TestOneStartOnly(t *testing.T) {
 		require.ErrorIs(t, err, pubsub.ErrInvalidArgument)
 	}
 }
+
+// A service that could not keep up says a second time where it goes on, before
+// the first message. What is missing between is told, and Start lies before it.
+func TestStartLiesBeforeWhatIsMissing(t *testing.T) {
+	both(t, func(t *testing.T, inclusive bool, opts ...momentotest.Option) {
+		srv := newServer(t, append(opts, momentotest.WithRetention(3))...)
+		b := open(t, srv)
+		topic := srv.Topic("cache", "topic")
+		newest := publish(t, topic, 7)
+		announced := func(next uint64) momentotest.Frame {
+			if !inclusive {
+				next--
+			}
+			return momentotest.Discontinuity(0, next, newest.Page)
+		}
+		require.NoError(t, topic.ScriptOpening(momentotest.Heartbeat(), announced(2), announced(2), announced(5)))
+		s, upTo := from(t, b, pubsub.Start{Oldest: true})
+		require.Equal(t, []string{"backend", "5", "6", "7"}, upTo(newest))
+		want := uint64(1)
+		if !inclusive {
+			want-- // the earlier one of two that are possible
+		}
+		require.Equal(t, pubsub.Position{Page: newest.Page, Sequence: want}, s.Start())
+	})
+}
