@@ -140,7 +140,8 @@ func WithCredentialsFile(path string) Option {
 	}
 }
 
-// WithUserPassword authenticates with a name and a password.
+// WithUserPassword authenticates with a name and a password. Without TLS they
+// cross the network in the clear: use [WithTLS] or a URL of tls://.
 func WithUserPassword(user, password string) Option {
 	return func(o *options) {
 		o.authenticate("WithUserPassword", natsgo.UserInfo(user, password))
@@ -151,7 +152,8 @@ func WithUserPassword(user, password string) Option {
 	}
 }
 
-// WithToken authenticates with a token.
+// WithToken authenticates with a token. Without TLS it crosses the network in the
+// clear: use [WithTLS] or a URL of tls://.
 func WithToken(token string) Option {
 	return func(o *options) {
 		o.authenticate("WithToken", natsgo.Token(token))

@@ -467,3 +467,25 @@ func TestBytesUnderWay(t *testing.T) {
 	require.Eventually(t, func() bool { return w.relay.Conns() == 0 }, patience, time.Millisecond) // all that was sent has come
 	assert.EqualValues(t, 16, sent.Load())
 }
+
+// A message goes to the topic's stream or nowhere, though another stream takes
+// what is published to the same subject.
+func TestAnotherStreamOfTheSameSubject(t *testing.T) {
+	w := newWorld(t)
+	b := w.backend()
+	publish(t, b, topic, "a")
+	require.NoError(t, w.admin.DeleteStream(background(t), w.name(topic)))
+	other, err := w.admin.CreateStream(background(t), jetstream.StreamConfig{Name: "other", Subjects: []string{"pubsub." + topic}})
+	require.NoError(t, err)
+	for _, publish := range []func() error{
+		func() error { return b.Publish(background(t), topic, pubsub.Payload{Data: []byte("b")}) },
+		func() error { _, err := b.Subscribe(background(t), topic, pubsub.Start{}); return err },
+	} {
+		err := publish()
+		require.ErrorIs(t, err, pubsub.ErrInvalidArgument)
+		require.Equal(t, pubsub.NotAccepted, pubsub.OutcomeOf(err))
+	}
+	info, err := other.Info(background(t))
+	require.NoError(t, err)
+	require.Zero(t, info.State.Msgs)
+}
