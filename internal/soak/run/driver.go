@@ -23,8 +23,8 @@ const nodes = 5
 // ripe is how long the last message of a topic may take to reach everybody.
 const ripe = 90 * time.Second
 
-// remembered is how many messages of a topic are remembered for the rounds that
-// follow, more than an engine keeps.
+// remembered is how many accepted messages of a topic are remembered for the
+// rounds that follow, more than an engine keeps.
 const remembered = 1000
 
 // driver runs the rounds of one engine.
@@ -232,12 +232,25 @@ func (d *driver) runRound(ctx context.Context, address string) error {
 	}
 	d.finish(st, number)
 	for topic, lines := range d.past {
-		d.past[topic] = slices.Clone(lines[max(0, len(lines)-remembered):])
+		d.past[topic] = slices.Clone(newest(lines, remembered))
 	}
 	if st.abandoned {
 		return errors.New("the soak cannot go on")
 	}
 	return ctx.Err()
+}
+
+// newest returns the last of the P lines, from the nth accepted message on. A
+// killed publisher has left hundreds of others behind these.
+func newest(lines []string, n int) []string {
+	for i, line := range slices.Backward(lines) {
+		if strings.Fields(line)[4] == "ok" {
+			if n--; n == 0 {
+				return lines[i:]
+			}
+		}
+	}
+	return lines
 }
 
 // send tells a node what to do. One that does not listen has died, and has said

@@ -169,3 +169,10 @@ func TestFaultsAreMended(t *testing.T) {
 	}}}, []string{"t"}, func(string) {})
 	require.Equal(t, 1, mended)
 }
+
+func TestWhatAKilledPublisherLeftIsNotCounted(t *testing.T) {
+	ok, unknown := "P t p 1 ok 1 1 2", "P t p 2 unknown 1 1 2"
+	lines := []string{ok, ok, unknown, ok, unknown, unknown, unknown}
+	require.Equal(t, lines[1:], newest(lines, 2))
+	require.Equal(t, lines, newest(lines, 9))
+}
