@@ -33,7 +33,8 @@ func TestServer(t *testing.T) {
 	s.Start()
 	s.Start()
 	assert.Equal(t, url, s.URL())
-	require.Eventually(t, nc.IsConnected, time.Minute, time.Millisecond)
+	back := func() bool { return nc.Stats().Reconnects == 1 && nc.IsConnected() } // it may not know yet that it was cut off
+	require.Eventually(t, back, time.Minute, time.Millisecond)
 	stream, err := js.Stream(t.Context(), "S")
 	require.NoError(t, err)
 	m, err := stream.GetMsg(t.Context(), 1)
