@@ -1,7 +1,6 @@
 package matrix
 
 import (
-	"errors"
 	"fmt"
 	"math/rand/v2"
 	"sync"
@@ -9,7 +8,6 @@ import (
 
 	"google.golang.org/grpc/codes"
 
-	"github.com/topicbus/pubsub"
 	"github.com/topicbus/pubsub/backend/momento"
 	"github.com/topicbus/pubsub/backend/momento/momentotest"
 )
@@ -67,12 +65,4 @@ func (r *Run) interleave(rng *rand.Rand) {
 	// of the row; there is nothing to wait for.
 	r.cancel()
 	r.AwaitEnd()
-}
-
-// ignoreClosed drops the errors of ending what has ended already.
-func ignoreClosed(err error) error {
-	if errors.Is(err, pubsub.ErrClosed) {
-		return nil
-	}
-	return err
 }

@@ -267,14 +267,14 @@ func oddItemRows() []Row {
 	return []Row{
 		{Group: group, Name: "item without a value", Want: one, Play: odd(momentotest.ItemWithoutValue)},
 		{Group: group, Name: "item of an unknown kind of value", Want: one, Play: odd(momentotest.ItemOfUnknownKind)},
-		{Group: group, Name: "item without a value, sent again", Want: Want{Lost: 1, Cause: pubsub.CauseBackend}, Play: among(func(r *Run) {
+		{Group: group, Name: "item without a value, sent again", Want: Want{Lost: 1, InTime: true, Cause: pubsub.CauseBackend}, Play: among(func(r *Run) {
 			r.AcceptFrame(momentotest.ItemWithoutValue)
 			r.Server.EndStreams(momentotest.Fail(codes.Unavailable, "scripted"))
 		})},
-		{Group: group, Name: "text that is not UTF-8, sent again and again", Want: Want{Lost: 1, Cause: pubsub.CauseBackend}, Play: among(func(r *Run) {
+		{Group: group, Name: "text that is not UTF-8, sent again and again", Want: Want{Lost: 1, InTime: true, Cause: pubsub.CauseBackend}, Play: among(func(r *Run) {
 			r.AcceptFrame(momentotest.ItemOfInvalidText)
 		})},
-		{Group: group, Name: "three such in a row", Want: Want{Lost: 3, Cause: pubsub.CauseBackend}, Play: among(func(r *Run) {
+		{Group: group, Name: "three such in a row", Want: Want{Lost: 3, InTime: true, Cause: pubsub.CauseBackend}, Play: among(func(r *Run) {
 			for range 3 {
 				r.AcceptFrame(momentotest.ItemOfInvalidText)
 			}
