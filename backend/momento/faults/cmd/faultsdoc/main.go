@@ -269,6 +269,8 @@ has %[1]d calls at once.
 - TestOutcomeOfEveryCode and TestOutcomeOfOtherErrors of backend/momento: what
   became of a message whose Publish failed.
 - TestConformance of backend/momento/faults runs pubsubtest in full.
+- The soak runs all engines for minutes with faults at random: [its figures](security.md#the-soak). The faults of NATS are in
+  [nats.md](nats.md).
 `)
 	return b.Bytes()
 }
