@@ -300,6 +300,7 @@ type breakage struct {
 	// too, because they look at the same thing through a Bus or in a mixture.
 	meant string
 	also  []string
+	maybe []string // and perhaps these, as goroutines are scheduled
 	// broad: so much goes wrong that any case may find it, but none may panic
 	// or wait for ever.
 	broad bool
@@ -328,6 +329,7 @@ var deliveryBreakages = []breakage{{
 	wreck: func(b *broken) { b.delivers(swapped(some)) },
 	meant: "Publish/order",
 	also:  []string{"Publish/order-of-each", "D2/order", "Law"},
+	maybe: []string{"Receive/concurrent"}, // holds the last message for ever, if it is one that it swaps
 }, {
 	name: "delivers duplicates",
 	wreck: func(b *broken) {
