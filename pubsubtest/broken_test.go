@@ -595,6 +595,7 @@ var deliveryBreakages = []breakage{{
 	},
 	meant: "Receive/slow-deliver",
 	also:  []string{"Batch/ctx", "Flush/between", "Flush/done", "Ends/drain-held", "Outcome/ctx"},
+	maybe: []string{"Ends/dropped-held"}, // if the reader is slow there
 }, {
 	name: "delivers a refused frame again",
 	wreck: func(b *broken) {
@@ -836,7 +837,8 @@ var deliveryBreakages = []breakage{{
 		}
 	},
 	meant: "Subscribe/after-newest",
-	also:  []string{"Subscribe/after", "Subscribe/after-history", "Start/resume", "Flush/done", "Held/count", "Ends/drain-held", "Ends/dropped-held"},
+	also:  []string{"Subscribe/after", "Subscribe/after-history", "Start/resume", "Held/count", "Ends/drain-held", "Ends/dropped-held"},
+	maybe: []string{"Flush/done"}, // passes about once in ten runs on a busy machine
 }, {
 	name:  "has no history though it says so",
 	wreck: func(b *broken) { b.Backend = memory.New(memory.WithMaxPayload(memoryMaxPayload)) },
