@@ -477,11 +477,11 @@ func TestAnotherStreamOfTheSameSubject(t *testing.T) {
 	require.NoError(t, w.admin.DeleteStream(background(t), w.name(topic)))
 	other, err := w.admin.CreateStream(background(t), jetstream.StreamConfig{Name: "other", Subjects: []string{"pubsub." + topic}})
 	require.NoError(t, err)
-	for _, publish := range []func() error{
+	for _, attempt := range []func() error{
 		func() error { return b.Publish(background(t), topic, pubsub.Payload{Data: []byte("b")}) },
 		func() error { _, err := b.Subscribe(background(t), topic, pubsub.Start{}); return err },
 	} {
-		err := publish()
+		err := attempt()
 		require.ErrorIs(t, err, pubsub.ErrInvalidArgument)
 		require.Equal(t, pubsub.NotAccepted, pubsub.OutcomeOf(err))
 	}

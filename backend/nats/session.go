@@ -98,10 +98,9 @@ func standingOf(info *jetstream.StreamInfo) standing {
 // that it sends.
 type chooser func(context.Context, jetstream.Stream) (next uint64, err error)
 
-// open makes a consumer. It calls name for each that it asks the server for, which
-// may be several, as it may ask choose several times, if the stream is made again
-// meanwhile. If behind is not zero then the stream is
-// expected to be the one of that position.
+// open makes a consumer. If the stream is made again meanwhile, it makes another
+// one. It calls name for each, and may ask choose each time. If behind is not zero
+// then the stream is expected to be the one of that position.
 func (b *Backend) open(ctx context.Context, n names, name func() string, behind pubsub.Position, choose chooser) (*session, error) {
 	select {
 	case b.opening <- struct{}{}:
