@@ -182,31 +182,38 @@ func TestPipeBatches(t *testing.T) {
 		backend := &batching{}
 		bus := pubsub.New[int](backend, ints{})
 		defer bus.Close()
-		in := make(chan int, 200)
+		in := make(chan int)
 		piped := make(chan error)
 		go func() { piped <- bus.Pipe(t.Context(), "t", in) }()
-		in <- 1
-		synctest.Wait()
-		require.Equal(t, []int{1}, backend.batches)
-		for range 150 {
-			in <- 1
-		}
-		synctest.Wait()
-		total := 0
-		for _, n := range backend.batches {
-			total += n
-		}
-		require.Equal(t, 151, total)
-		require.LessOrEqual(t, len(backend.batches), 6)
-		backend.batches, backend.fail = nil, 2
-		for n := range 5 {
+		for n := range 3 {
 			in <- n
+			synctest.Wait()
 		}
+		require.Equal(t, []int{1, 1, 1}, backend.batches, "each at once")
+		close(in)
+		require.NoError(t, <-piped)
+
+		// Full before Pipe looks at it: how far the two get does not matter.
+		backend.batches = nil
+		require.NoError(t, bus.Pipe(t.Context(), "t", full(150)))
+		require.Equal(t, []int{64, 64, 22}, backend.batches)
+
+		backend.fail = 2
 		var u *pubsub.Unpublished[int]
-		require.ErrorAs(t, <-piped, &u)
-		require.Equal(t, 2, u.Values[0], "the first that was not accepted")
+		require.ErrorAs(t, bus.Pipe(t.Context(), "t", full(5)), &u)
+		require.Equal(t, []int{2, 3, 4}, u.Values, "the first that was not accepted, and those behind it")
 		require.ErrorIs(t, u.Err, pubsub.ErrUnavailable)
 	})
+}
+
+// full returns a closed channel that holds the numbers below n.
+func full(n int) <-chan int {
+	ch := make(chan int, n)
+	for i := range n {
+		ch <- i
+	}
+	close(ch)
+	return ch
 }
 
 // batching is a Backend that notes how large the batches are.
