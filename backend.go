@@ -155,8 +155,9 @@ type Flusher interface {
 type Holder interface {
 	// Held is how many messages were accepted for the stream and neither
 	// delivered nor reported lost so far, as far as the backend knows. When
-	// Receive has returned it is what the end threw away, and stays that. It may
-	// be called at any time, even while deliver is called.
+	// deliver is called, the frame that it is called with still counts, and none
+	// of those before it. When Receive has returned Held is what the end threw
+	// away, and stays that. It may be called at any time, also by deliver.
 	Held() uint64
 }
 
@@ -165,7 +166,7 @@ type Holder interface {
 type RunStream interface {
 	// ReceiveRuns does what Receive does, and calls run in place of deliver where
 	// it has a run. at is the position of the first message; those of the others
-	// follow it. If run returns an error then it took the first so many, did not
+	// follow it. A Holder counts no message of a run. If run returns an error then it took the first so many, did not
 	// take the next one, and marked the place of that itself; whether the backend
 	// goes on with those behind it is for the backend to say. It does not keep ps.
 	ReceiveRuns(deliver func(ctx context.Context, f Frame) error, run func(ctx context.Context, at Position, ps []Payload) (taken int, err error)) error

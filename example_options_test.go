@@ -181,8 +181,9 @@ func ExamplePrivate() {
 func ExampleShared() {
 	bus := pubsub.New(memory.New(memory.WithPage(1)), codec.String(), pubsub.WithBuffer(3))
 	defer bus.Close()
-	mustSubscribe(bus, "orders") // keeps the stream open
+	others := mustSubscribe(bus, "orders") // keeps the stream open
 	mustPublish(bus, "orders", "tea", "coffee", "juice", "water", "milk")
+	<-others.Events() // they have come
 
 	seen := pubsub.Position{Page: 1, Sequence: 1}
 	sub := mustSubscribe(bus, "orders", pubsub.ResumeAfter(seen), pubsub.Shared())

@@ -190,17 +190,19 @@ func ExampleSubscription_Stats() {
 	defer bus.Close()
 	sub := mustSubscribe(bus, "orders")
 	mustPublish(bus, "orders", "tea", "coffee", "juice")
-	fmt.Println("lag", sub.Stats().Lag)
 
 	for range 3 { // a hole and two messages
 		if _, err := sub.Next(context.Background()); err != nil {
 			fmt.Println(err)
 			return
 		}
+		fmt.Println("lag", sub.Stats().Lag)
 	}
 	st := sub.Stats()
-	fmt.Println("delivered", st.Delivered, "lost", st.Lost.Overflow, "lag", st.Lag, "at worst", st.MaxLag)
+	fmt.Println("delivered", st.Delivered, "lost", st.Lost.Overflow, "at worst", st.MaxLag)
 	// Output:
-	// lag 3
-	// delivered 2 lost 1 lag 0 at worst 3
+	// lag 2
+	// lag 1
+	// lag 0
+	// delivered 2 lost 1 at worst 3
 }

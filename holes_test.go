@@ -314,6 +314,7 @@ func TestGoexitOfTheStreamEndsIt(t *testing.T) {
 			require.Equal(t, []string{"lost 1 decode exact"}, next(t, s, 1))
 			_, err := s.Next(t.Context())
 			require.ErrorContains(t, err, "ended the goroutine")
+			synctest.Wait() // the end is told before the books are closed
 			require.Zero(t, bus.Stats().Streams)
 			subscribe(t, bus, "t")
 			require.Equal(t, 2, backend.opened(), "who comes later gets a stream that lives")
@@ -325,6 +326,7 @@ func TestGoexitOfTheStreamEndsIt(t *testing.T) {
 			defer bus.Close()
 			_, err := bus.Subscribe(t.Context(), "t")
 			require.ErrorContains(t, err, "ended the goroutine")
+			synctest.Wait()
 			require.Zero(t, bus.Stats().Streams)
 		})
 	})

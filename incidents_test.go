@@ -126,17 +126,19 @@ func TestIncidentsAreJoined(t *testing.T) {
 }
 
 func TestIncidentsOfOwnDecoding(t *testing.T) {
-	backend := &script{}
-	bus := pubsub.New[*int](backend, boxed{})
-	defer bus.Close()
-	a, b := subscribe(t, bus, "t"), subscribe(t, bus, "t")
-	backend.stream(0).play(text("bad"))
-	next(t, a, 1)
-	next(t, b, 1)
-	list := bus.Stats().Incidents
-	require.Len(t, list, 1)
-	require.EqualValues(t, 2, list[0].Count)
-	require.Equal(t, pubsub.CauseDecode, list[0].Discontinuity.Cause)
+	synctest.Test(t, func(t *testing.T) { // those within a second are joined
+		backend := &script{}
+		bus := pubsub.New[*int](backend, boxed{})
+		defer bus.Close()
+		a, b := subscribe(t, bus, "t"), subscribe(t, bus, "t")
+		backend.stream(0).play(text("bad"))
+		next(t, a, 1)
+		next(t, b, 1)
+		list := bus.Stats().Incidents
+		require.Len(t, list, 1)
+		require.EqualValues(t, 2, list[0].Count)
+		require.Equal(t, pubsub.CauseDecode, list[0].Discontinuity.Cause)
+	})
 }
 
 func TestIncidentsOfBackPressure(t *testing.T) {

@@ -27,8 +27,8 @@ type stream[T any] struct {
 	block   bool        // a full log makes the stream wait
 	private bool        // nobody else may join
 	ended   atomic.Bool // Receive has returned
-	stray   atomic.Bool // nobody waits for Receive any more, and the log says so
 	watched atomic.Bool // somebody is going to look for readers that stay away
+	due     atomic.Bool // deliver is to look at census first
 	log     ring.Log[T, side]
 
 	name   string
@@ -44,8 +44,10 @@ type stream[T any] struct {
 
 	stats   streamStats
 	losses  lossLog
-	mark    uint64 // what was there when watched was set; for who set it, then look
-	bubbled bool   // it was made in a synctest bubble
+	census  census
+	mark    uint64      // what was there when watched was set; for who set it, then look
+	bubbled bool        // it was made in a synctest bubble
+	stray   atomic.Bool // nobody waits for Receive any more, and the log says so
 
 	// Guarded by bus.mu.
 	openErr     error     // the last attempt to open it failed; nil once one succeeded
@@ -181,6 +183,8 @@ func (b *bus[T]) open(key streamKey, cfg subscribeConfig) *stream[T] {
 		st.from = Start{} // others would get what was before their time
 	}
 	st.log.Init(b.cfg.buffer, key.block)
+	st.census.due = &st.due
+	st.due.Store(true) // to hear of the first frame
 	if st.block {
 		st.crowd = make(chan struct{}, 1)
 	}
@@ -528,21 +532,9 @@ func (b *bus[T]) heldBack(s *Subscription[T]) uint64 {
 		st.crowd <- struct{}{}
 		<-st.crowd
 	}
-	var last struct {
-		log  ring.Mark
-		held uint64
-	}
-	for range 8 { // until the two belong together
-		now := last
-		now.log, now.held = st.log.Mark(), st.held()
-		if now == last {
-			break
-		}
-		last = now
-		runtime.Gosched()
-	}
-	s.cursor.LimitTo(last.log)
-	return last.held - min(last.held, s.cursor.Ahead())
+	n := st.count()
+	s.cursor.LimitTo(n.mark)
+	return n.held - min(n.held, s.cursor.Ahead(n.mark))
 }
 
 // flush calls done behind everything that was accepted so far, as far as the
@@ -566,6 +558,9 @@ func (st *stream[T]) deliver(ctx context.Context, f Frame) error {
 	if st.ended.Load() {
 		return nil
 	}
+	if st.due.Load() {
+		st.answer()
+	}
 	switch f.Kind {
 	case KindMessage:
 		_, err := st.take(ctx, f.Position, unsafe.Slice(&f.Payload, 1), f.Publisher, f.More)
@@ -581,8 +576,10 @@ func (st *stream[T]) deliver(ctx context.Context, f Frame) error {
 		if f.State != nil {
 			st.state(f.State)
 		}
+		st.census.rest()
 	case KindHeartbeat:
 		st.log.Note(ring.Note{Kind: ring.Beat})
+		st.census.rest()
 	default:
 		st.lose(&Discontinuity{
 			Topic: st.name, Cause: CauseBackend, After: before(f.Position), Resume: behind(f.Position), Lost: 1,
@@ -596,6 +593,9 @@ func (st *stream[T]) deliver(ctx context.Context, f Frame) error {
 func (st *stream[T]) deliverRun(ctx context.Context, at Position, ps []Payload) (taken int, err error) {
 	if st.ended.Load() {
 		return len(ps), nil
+	}
+	if st.due.Load() {
+		st.answer()
 	}
 	for taken < len(ps) && err == nil { // once, unless Decode panics
 		var n int
@@ -745,6 +745,9 @@ func (st *stream[T]) waitForRoom(ctx context.Context) error {
 	warn := time.NewTimer(stuckAfter)
 	defer warn.Stop()
 	for {
+		if st.due.Load() {
+			st.answer()
+		}
 		c := log.Laggard(1)
 		if c == nil {
 			return nil

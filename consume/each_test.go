@@ -186,6 +186,7 @@ func TestFirstErrorEndsEach(t *testing.T) {
 				d.send("a1", "a2", "a3")
 				err := consume.Each(t.Context(), d.sub, func(_ context.Context, m message) error {
 					if m.Value.N == 2 {
+						synctest.Wait() // all that can be taken is
 						return errHandler
 					}
 					return nil
@@ -410,9 +411,6 @@ func TestGoroutines(t *testing.T) {
 		bubble(t, func(t *testing.T, d *desk) {
 			var mu sync.Mutex
 			var most int
-			for range c.messages {
-				d.send("a1")
-			}
 			done := start(func() error {
 				defer func() {
 					synctest.Wait() // one that is about to be gone may still be listed
@@ -428,6 +426,10 @@ func TestGoroutines(t *testing.T) {
 					return nil
 				}, c.o)
 			})
+			for range c.messages { // one by one: a worker that is on its way may have another one started
+				d.send("a1")
+				synctest.Wait()
+			}
 			d.drain()
 			require.NoError(t, <-done)
 			require.Equal(t, c.want, most, "%+v", c.o)

@@ -121,7 +121,7 @@ func ExampleTimeout() {
 func ExampleBatches() {
 	sub := subscribed("tea", "coffee", "milk", "water", "juice")
 	defer sub.Close()
-	for batch, err := range consume.Batches(sub, 2, time.Second) {
+	for batch, err := range consume.Batches(sub, 2, time.Minute) {
 		if err != nil {
 			fmt.Println(err) // a hole, or the end
 			continue

@@ -57,8 +57,7 @@ func newWorld(t *testing.T) *world {
 		require.NoError(t, err)
 	}
 	require.Eventually(t, func() bool { // Disconnect does not wait for the stream to hear of it
-		topics := w.quotes.Stats().Topics
-		return topics[1].State.State == pubsub.Reconnecting
+		return len(w.quotes.Stats().Incidents) == 4 // a hole, and three states: each is in Topics before
 	}, 10*time.Second, time.Millisecond)
 	return w
 }

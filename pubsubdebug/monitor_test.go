@@ -30,6 +30,9 @@ func TestMonitor(t *testing.T) {
 	bus := pubsub.New(memory.New(), codec.JSON[int](), pubsub.WithBuffer(1500))
 	t.Cleanup(func() { bus.Close() })
 	sub := subscribe(t, bus, "t")
+	require.NoError(t, bus.Publish(t.Context(), "t", -1))
+	_, err := sub.Next(t.Context()) // from here on what is published is in the buffer at once
+	require.NoError(t, err)
 	for i := range 1502 { // the first two are lost
 		require.NoError(t, bus.Publish(t.Context(), "t", i))
 	}

@@ -553,6 +553,27 @@ var seamBreakages = []breakage{{
 	meant: "Held/count",
 	also:  []string{"Ends/dropped-held"},
 }, {
+	name: "counts what it is about to deliver as delivered",
+	wreck: func(b *broken) {
+		b.streams(func(_ string, _ pubsub.Start, r *replaced) {
+			var inside atomic.Int64
+			r.receive = func(d deliver) error {
+				return r.Stream.Receive(func(ctx context.Context, f pubsub.Frame) error {
+					if f.Kind == pubsub.KindMessage {
+						inside.Store(1)
+						defer inside.Store(0)
+					}
+					return d(ctx, f)
+				})
+			}
+			r.held = func() uint64 {
+				held := r.Stream.(pubsub.Holder).Held()
+				return held - min(held, uint64(inside.Load()))
+			}
+		})
+	},
+	meant: "Held/count",
+}, {
 	name: "publishes what it tells to be refused",
 	wreck: func(b *broken) {
 		b.publish = func(ctx context.Context, topic string, p pubsub.Payload) error {

@@ -595,7 +595,7 @@ var deliveryBreakages = []breakage{{
 	},
 	meant: "Receive/slow-deliver",
 	also:  []string{"Batch/ctx", "Flush/between", "Flush/done", "Ends/drain-held", "Outcome/ctx"},
-	maybe: []string{"Ends/dropped-held"}, // if the reader is slow there
+	maybe: []string{"Ends/dropped-held", "Held/count"}, // if the reader is slow there
 }, {
 	name: "delivers a refused frame again",
 	wreck: func(b *broken) {

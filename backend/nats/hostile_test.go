@@ -82,7 +82,7 @@ func TestHostilePeer(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			p := newPeer(t)
 			c.arrange(p)
-			b, err := nats.New(p.url(""), append(quick(), nats.WithToken(token), nats.WithPublishTimeout(2*time.Second), nats.WithSubscribeTimeout(2*time.Second))...)
+			b, err := nats.New(p.url(""), append(quick(), nats.WithToken(token), nats.WithPublishTimeout(10*time.Second), nats.WithSubscribeTimeout(2*time.Second))...)
 			require.NoError(t, err)
 			defer b.Close()
 			err = b.Publish(background(t), topic, pubsub.Payload{})
@@ -186,7 +186,8 @@ func TestHostilePeerFloods(t *testing.T) {
 	}
 	var out logs
 	begin := time.Now()
-	b, err := nats.New(p.url(""), append(quick(), nats.WithToken(token), nats.WithLogger(slog.New(slog.NewTextHandler(&out, nil))))...)
+	b, err := nats.New(p.url(""), append(quick(), nats.WithToken(token), nats.WithStallTimeout(time.Minute), // the answer to a ping stands behind all of it
+		nats.WithLogger(slog.New(slog.NewTextHandler(&out, nil))))...)
 	require.NoError(t, err)
 	require.ErrorIs(t, b.Publish(background(t), topic, pubsub.Payload{}), pubsub.ErrLimitExceeded)
 	require.NoError(t, b.Close()) // the handlers have been called

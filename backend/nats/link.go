@@ -39,12 +39,13 @@ type link struct {
 }
 
 // conn is a connection. It outlives breaks until the client library gives it
-// up. link.mu guards its fields, but for nc.
+// up. link.mu guards its fields, but for nc and over.
 type conn struct {
 	nc      *natsgo.Conn
-	refused error // the server does not accept, or no longer, who we are
-	dead    bool  // it does not come back
-	awaited bool  // no handler has told of it yet
+	refused error         // the server does not accept, or no longer, who we are
+	dead    bool          // it does not come back
+	awaited bool          // no handler has told of it yet
+	over    chan struct{} // closed by the last handler that is called
 }
 
 // line is a stretch of time in which a connection did not break.
@@ -163,7 +164,7 @@ func (l *link) handlers() []natsgo.Option {
 	return []natsgo.Option{
 		natsgo.DisconnectErrHandler(func(nc *natsgo.Conn, err error) { l.down(nc, err, false) }),
 		natsgo.ReconnectHandler(l.up),
-		natsgo.ClosedHandler(func(nc *natsgo.Conn) { l.down(nc, nc.LastError(), true) }),
+		natsgo.ClosedHandler(l.over),
 		natsgo.ErrorHandler(func(nc *natsgo.Conn, _ *natsgo.Subscription, err error) { l.report(nc, err, true) }),
 	}
 }
@@ -172,7 +173,7 @@ func (l *link) handlers() []natsgo.Option {
 // tells that somebody waits for it to be there.
 func (l *link) set(nc *natsgo.Conn, awaited bool) {
 	l.mu.Lock()
-	l.conn = &conn{nc: nc, awaited: awaited}
+	l.conn = &conn{nc: nc, awaited: awaited, over: make(chan struct{})}
 	l.mu.Unlock()
 	if nc.IsConnected() {
 		l.up(nc)
@@ -239,6 +240,17 @@ func (l *link) down(nc *natsgo.Conn, err error, dead bool) {
 	l.lower(l.conn, err, dead)
 }
 
+// over takes note that the connection is dead, and that no other handler is going
+// to be called.
+func (l *link) over(nc *natsgo.Conn) {
+	l.down(nc, nc.LastError(), true)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.conn != nil && l.conn.nc == nc {
+		close(l.conn.over)
+	}
+}
+
 // lower ends the line of a connection that is not there. Requires mu.
 func (l *link) lower(c *conn, err error, dead bool) {
 	c.dead = dead
@@ -296,13 +308,15 @@ func (l *link) report(nc *natsgo.Conn, err error, mayLog bool) {
 		return
 	}
 	subject := quoted(err.Error())
-	denied := &serviceError{sentinel: pubsub.ErrPermissionDenied, cause: shown(l.foreign, err)}
+	denied := sync.OnceValue(func() error { // few are for somebody, and a server can send very many
+		return &serviceError{sentinel: pubsub.ErrPermissionDenied, cause: shown(l.foreign, err)}
+	})
 	var told []func(error)
 	l.mu.Lock()
 	if l.conn != nil && l.conn.nc == nc {
 		inbox := strings.Contains(err.Error(), "for Subscription to") && isInbox(nc, subject) && !l.watched(subject)
-		if inbox && l.line != nil {
-			l.line.mute = denied // answers to requests cannot come
+		if inbox && l.line != nil && l.line.mute == nil {
+			l.line.mute = denied() // answers to requests cannot come
 		}
 		for w := range l.waiting {
 			if inbox || w.matches(subject) {
@@ -312,7 +326,7 @@ func (l *link) report(nc *natsgo.Conn, err error, mayLog bool) {
 	}
 	l.mu.Unlock()
 	for _, f := range told {
-		f(denied)
+		f(denied())
 	}
 	if len(told) == 0 && mayLog {
 		l.complaints.say(err)
@@ -451,8 +465,18 @@ func (l *link) returned() <-chan struct{} {
 	return l.back
 }
 
+// await waits for done, but no longer than closeWait.
+func await(done <-chan struct{}) {
+	timer := time.NewTimer(closeWait)
+	defer timer.Stop()
+	select {
+	case <-done:
+	case <-timer.C:
+	}
+}
+
 // close closes the connection if it is ours, when those who use it are gone or
-// closeWait has passed.
+// closeWait has passed. Then it waits as long for the handlers.
 func (l *link) close() {
 	l.mu.Lock()
 	l.ended = true
@@ -462,17 +486,13 @@ func (l *link) close() {
 		l.users.Wait()
 		close(gone)
 	}()
-	timer := time.NewTimer(closeWait)
-	defer timer.Stop()
-	select {
-	case <-gone:
-	case <-timer.C:
-	}
+	await(gone)
 	l.mu.Lock()
 	c := l.conn
 	l.mu.Unlock()
-	if c != nil && l.dial != nil {
+	if c != nil && l.dial != nil && !c.nc.IsClosed() {
 		c.nc.Close()
+		await(c.over) // there may be many errors of the server's to go through
 	}
 	if l.tap != nil {
 		l.tap.link.Store(nil)

@@ -594,32 +594,28 @@ func (c *Cursor[V, S]) leaveUnseen() (dropped uint64) {
 	return dropped
 }
 
-// Ahead is how many of the messages that the log has not got yet were seen
-// before c joined.
-func (c *Cursor[V, S]) Ahead() uint64 {
-	l := c.log
+// Ahead is how many of the messages behind m were seen before c joined.
+func (c *Cursor[V, S]) Ahead(m Mark) uint64 {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	come := l.come()
-	if come.Page != c.skip.Page || !come.less(c.skip) {
+	if m.come.Page != c.skip.Page || !m.come.less(c.skip) {
 		return 0
 	}
-	return c.skip.Sequence - come.Sequence
+	return c.skip.Sequence - m.come.Sequence
 }
 
 // Mark is how far a log was.
 type Mark struct {
 	head  uint64
 	notes mark
+	come  Place
 }
 
 // Mark returns how far the log is.
 func (l *Log[V, S]) Mark() Mark {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return Mark{l.head.Load(), l.notes.newest}
+	return Mark{l.head.Load(), l.notes.newest, l.come()}
 }
 
 // LimitTo has Leave count what is left up to m, unless Limit was called.

@@ -164,6 +164,9 @@ func (l *Log[V, S]) Want(c *Cursor[V, S]) bool {
 // What it receives may be stale.
 func (l *Log[V, S]) Freed() <-chan struct{} { return l.freed }
 
+// Rouse has the writer look again, though there may be no more room.
+func (l *Log[V, S]) Rouse() { l.makeRoom() }
+
 func (l *Log[V, S]) makeRoom() {
 	select {
 	case l.freed <- struct{}{}:
