@@ -95,6 +95,27 @@ func TestDrainCountsWhatTheBackendHolds(t *testing.T) {
 			require.EqualValues(t, 100, a.Stats().Delivered)
 		})
 	})
+	t.Run("and comes just before Drain looks for readers", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			backend := memory.New(memory.WithHistory(1000))
+			bus := pubsub.New(backend, ints{})
+			defer bus.Close()
+			s := subscribe(t, bus, "t")
+			synctest.Wait()
+			backend.Disconnect(nil)
+			publish(t, bus, "t", 1, 2, 3)
+			drained := drain(s)
+			time.Sleep(time.Minute - time.Millisecond) // it looks every 5 s
+			backend.Reconnect()
+			time.Sleep(time.Second) // the reader is on its way
+			go func() {
+				for range s.Messages() {
+				}
+			}()
+			require.NoError(t, <-drained)
+			require.Zero(t, s.Stats().Dropped)
+		})
+	})
 	t.Run("and the stream ends before it came", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			backend := memory.New(memory.WithHistory(1000))

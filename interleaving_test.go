@@ -163,3 +163,22 @@ func TestNobodyWaitsForStats(t *testing.T) {
 	counting.Unlock()
 	<-stats
 }
+
+// A Drain that came between a reader's last event of an overflow and the end which
+// that is ended the subscription without an error.
+func TestDrainKeepsTheOverflow(t *testing.T) {
+	b := New(quiet{}, numbers{}, WithBuffer(4)).(*bus[int])
+	defer b.Close()
+	s, err := b.Subscribe(context.Background(), "t", Overflow(Fail))
+	require.NoError(t, err)
+	for n := range uint64(9) {
+		require.NoError(t, s.stream.deliver(context.Background(), Frame{Kind: KindMessage, Position: Position{1, n + 1}}))
+	}
+	v := s.cursor.Borrow()
+	n, end := s.cursor.Look(v)
+	require.Equal(t, ring.NotEnded, end)
+	require.Equal(t, ring.Gap, n.Kind)
+	s.limit()
+	require.ErrorIs(t, s.Err(), ErrOverflow)
+	s.cursor.Return(v)
+}

@@ -216,8 +216,8 @@ func (s *Subscription[T]) Drain(ctx context.Context) error {
 
 // limit has reading end at the newest message.
 func (s *Subscription[T]) limit() {
-	if s.cursor.Limit() != ring.NotEnded && !s.busy() {
-		s.finish(nil) // nobody would notice
+	if end := s.cursor.Limit(); end != ring.NotEnded && !s.busy() {
+		s.end(end) // nobody would notice
 	}
 	s.cursor.Wake()
 }
@@ -237,22 +237,31 @@ func (s *Subscription[T]) atWork() bool {
 type draining struct {
 	began  time.Time
 	taken  uint64        // messages, when last looked at
+	waits  bool          // something was there to be read, or it was known that nothing comes
 	quiet  time.Duration // since when nobody is seen to read
 	inside bool          // Drain was called by a reader, maybe the one it waits for
 }
 
 func (s *Subscription[T]) drainFrom(began time.Time, inside bool) *draining {
-	return &draining{began: began, taken: s.cursor.Stats().Taken, inside: inside}
+	now := s.cursor.Stats()
+	return &draining{began: began, taken: now.Taken, waits: s.readable(now), inside: inside}
 }
+
+// readable reports whether there is something to be read, or known that nothing
+// comes. Otherwise it is the backend that a Drain waits for.
+func (s *Subscription[T]) readable(now ring.Stats) bool { return now.Lag > 0 || s.cursor.Limited() }
 
 // patienceForChannels is how long a Drain without a deadline waits where nothing
 // is taken, and somebody may be at work on what C, Events or Next have given.
 const patienceForChannels = time.Minute
 
 // look is called every so often, patience apart. It reports whether nobody reads
-// and nobody is likely to.
-func (d *draining) look(taken uint64, atWork, channels bool) (unread bool) {
-	if taken != d.taken || atWork && !d.inside {
+// and nobody is likely to. What has come since the last look may not have found
+// its reader yet.
+func (d *draining) look(taken uint64, waits, atWork, channels bool) (unread bool) {
+	waited := d.waits
+	d.waits = waits
+	if taken != d.taken || !waited || atWork && !d.inside {
 		d.taken, d.quiet = taken, 0
 		return false
 	}
@@ -293,12 +302,12 @@ func (s *Subscription[T]) awaitDrained(ctx context.Context, d *draining) error {
 				s.streamOver()
 			}
 			now := s.cursor.Stats()
-			unread := d.look(now.Taken, s.atWork(), s.byChannels())
+			unread := d.look(now.Taken, s.readable(now), s.atWork(), s.byChannels())
 			switch {
 			case d.quiet == 0:
-			case s.cursor.Exhausted() && !s.busy():
-				s.finish(nil) // who took the last message with Next has no need of more
-			case unread && !patient && (now.Lag > 0 || s.cursor.Limited()): // else it is the backend that we wait for
+			case s.cursor.Exhausted() != ring.NotEnded && !s.busy():
+				s.end(s.cursor.Exhausted()) // who took the last message with Next has no need of more
+			case unread && !patient && d.waits:
 				return s.fail("drain", errNotRead)
 			}
 			timer.Reset(patience)

@@ -94,7 +94,9 @@ func TestHelpers(t *testing.T) {
 			Expect(tb, d.sub, "a")
 		}, ""},
 		{"none, late", func(tb testing.TB, d desk) {
-			time.AfterFunc(time.Hour-1, func() { d.publish("a") })
+			published := make(chan struct{})
+			time.AfterFunc(time.Hour-1, func() { d.publish("a"); close(published) })
+			defer func() { <-published }() // before the bus is closed
 			ExpectNone(tb, d.sub, time.Hour)
 		}, "want nothing, got the message: a"},
 		{"none but a hole", func(tb testing.TB, d desk) {

@@ -459,11 +459,11 @@ func (c *Cursor[V, S]) Release(v *View[V, S]) End {
 	return c.exhausted()
 }
 
-// Exhausted reports whether reading has come to its limit.
-func (c *Cursor[V, S]) Exhausted() bool {
+// Exhausted tells whether and how reading has come to its limit.
+func (c *Cursor[V, S]) Exhausted() End {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.exhausted() != NotEnded
+	return c.exhausted()
 }
 
 // Limit has reading end at the newest message, and reports whether there is

@@ -321,7 +321,7 @@ func leave(r *rig, rd *reader, drain bool) error {
 			if end == Drained {
 				break
 			}
-			if end != NotEnded || rd.v.Empty() && !rd.c.Exhausted() {
+			if end != NotEnded || rd.v.Empty() && rd.c.Exhausted() == NotEnded {
 				return fmt.Errorf("a drain ends with %v", end)
 			}
 		}
