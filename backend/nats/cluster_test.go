@@ -80,7 +80,7 @@ func TestCluster(t *testing.T) {
 	}
 	for range 3 {
 		leads()
-		_, err := admin.Request("$JS.API.STREAM.LEADER.STEPDOWN."+name, nil, 5*time.Second)
+		_, err := admin.Request("$JS.API.STREAM.LEADER.STEPDOWN."+name, nil, patience)
 		require.NoError(t, err)
 		leads()
 		flows()

@@ -26,7 +26,7 @@ func TestConformance(t *testing.T) {
 	pubsubtest.Run(t, pubsubtest.Harness{New: func(t testing.TB) pubsubtest.Target {
 		w := newWorld(t, natstest.WithMaxPayload(maxPayload))
 		limit := nats.WithMaxMessages(history)
-		b := w.backend(limit, nats.WithStallTimeout(nats.DefaultStallTimeout/10))
+		b := w.backend(limit)
 		other, err := nats.New(w.server.URL(), append(quick(), limit)...)
 		require.NoError(t, err)
 		t.Cleanup(func() { require.NoError(t, other.Close()) })
@@ -43,7 +43,7 @@ func TestConformance(t *testing.T) {
 			},
 			Lose:        f.lose,
 			Reset:       f.reset,
-			Heartbeat:   func(string) {}, // the server sends one twice a second
+			Heartbeat:   func(string) {}, // the server sends one each second
 			EndStreams:  f.endStreams,
 			FailPublish: func(sentinel error) { f.failNext(sentinel, func(s string) bool { return !strings.HasPrefix(s, "$") }) },
 			FailSubscribe: func(sentinel error) {

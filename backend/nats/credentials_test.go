@@ -55,7 +55,7 @@ func TestCredentialsExpire(t *testing.T) {
 				require.NoError(t, err)
 				require.NoError(t, os.WriteFile(file, contents, 0o600))
 			}
-			const short = 4 * time.Second
+			const short = 8 * time.Second // in which it connects, and publishes
 			write(short)
 			b, err := nats.New(s.URL(), append(quick(), nats.WithCredentialsFile(file))...)
 			require.NoError(t, err)

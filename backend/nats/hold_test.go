@@ -36,12 +36,10 @@ func TestFlushAndHeld(t *testing.T) {
 	tp.read()
 	require.Eventually(t, func() bool { return tp.held() == 4 }, patience, time.Millisecond)
 	release()
-	tp.message("d")
-	tp.until("the flush", func(list []pubsub.Frame) bool { return len(list) == 6 })
-	assert.Equal(t, "a b c flushed d flushed", script(tp.all()))
+	tp.until("the flush", func(list []pubsub.Frame) bool { return script(list) == "a b c flushed d flushed" })
 	assert.Zero(t, tp.held())
-	tp.flush() // nothing is held: at once
-	assert.Equal(t, "a b c flushed d flushed flushed", script(tp.all()))
+	tp.flush() // nothing is held: at once, or behind the last one that is just being called
+	tp.until("the third flush", func(list []pubsub.Frame) bool { return script(list) == "a b c flushed d flushed flushed" })
 
 	// What was lost is not held, once it is known.
 	require.NoError(t, w.stream(topic).DeleteMsg(background(t), 2))

@@ -102,7 +102,7 @@ func TestPublishOutcomes(t *testing.T) {
 		sentinel: pubsub.ErrUnavailable, outcome: pubsub.OutcomeUnknown, stored: true,
 	}, {
 		name:    "no answer in time",
-		options: []nats.Option{nats.WithPublishTimeout(100 * time.Millisecond)},
+		options: []nats.Option{nats.WithPublishTimeout(3 * time.Second)}, // the first message takes some time: it makes the stream
 		arrange: func(w *world, b *nats.Backend) context.Context {
 			w.relay.Drop(func(s string) bool { return strings.HasPrefix(s, "_INBOX") })
 			return nil

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -163,6 +164,17 @@ func (tp *tape) state(state pubsub.State, nth int) pubsub.StateChange {
 		return false
 	})
 	return found
+}
+
+// broke waits for a break with a reason that contains that text. On a busy machine
+// there may be others.
+func (tp *tape) broke(why string) {
+	tp.t.Helper()
+	tp.until("a break: "+why, func(list []pubsub.Frame) bool {
+		return slices.ContainsFunc(list, func(f pubsub.Frame) bool {
+			return f.Kind == pubsub.KindState && f.State.State == pubsub.Reconnecting && strings.Contains(fmt.Sprint(f.State.Err), why)
+		})
+	})
 }
 
 // heartbeat waits for a heartbeat that comes from now on.
