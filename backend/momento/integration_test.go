@@ -191,7 +191,7 @@ func TestReconnectAfterEndStreams(t *testing.T) {
 					require.NoError(t, b.Publish(t.Context(), "topic", text("x")))
 					require.EqualValues(t, n, l.next(t, pubsub.KindMessage).Position.Sequence)
 				}
-				srv.DelayNext(momentotest.Subscribe, 1, 50*time.Millisecond)
+				srv.DelayNext(momentotest.Subscribe, 1, 500*time.Millisecond) // or it would be back before all were published
 				srv.EndStreams(momentotest.Fail(code, "scripted"))
 				require.NotNil(t, l.next(t, pubsub.KindState).State.Err)
 				for range 20 {
