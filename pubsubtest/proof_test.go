@@ -45,6 +45,9 @@ func (br breakage) run(t *testing.T) map[string]string {
 // Each broken backend fails the case that is meant for it, and no case that
 // has nothing to do with it.
 func TestBrokenBackends(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes long")
+	}
 	found := make(map[string]bool)
 	for _, br := range breakages {
 		t.Run(strings.ReplaceAll(br.name, " ", "-"), func(t *testing.T) {

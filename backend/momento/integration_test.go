@@ -261,6 +261,9 @@ func TestServerGoneAndBack(t *testing.T) {
 }
 
 func TestManySubscriptions(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes long")
+	}
 	const n = 450
 	srv := newServer(t)
 	b := open(t, srv, momento.WithMaxSubscriptions(n))

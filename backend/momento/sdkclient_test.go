@@ -32,6 +32,9 @@ func TestCloseWaitsForTheSDK(t *testing.T) {
 // Deliveries that do not return keep their places in the pool. Those are given
 // back for it to come to rest, which a full one does not.
 func TestCloseWithAFullPoolAndDeliveriesThatHang(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes long")
+	}
 	const room = 100
 	srv := newServer(t)
 	b := open(t, srv, momento.WithMaxSubscriptions(room))

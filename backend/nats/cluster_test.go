@@ -20,6 +20,9 @@ import (
 // the server that leads is stopped and started. What was accepted is delivered
 // once, in order.
 func TestCluster(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes long")
+	}
 	t.Parallel()
 	c, err := natstest.NewCluster()
 	require.NoError(t, err)
