@@ -85,8 +85,9 @@ const settled = 100 * time.Millisecond
 // count counts what the backend holds back. It waits for a moment when that and
 // the log fit together, which is soon, or until nothing has happened for a while.
 func (st *stream[T]) count() count {
-	answer, here := make(chan count, 1), st.here()
-	if here { // a channel made in a synctest bubble must not be used outside
+	answer := make(chan count, 1)
+	here := st.here() && !st.stray.Load() // a channel made in a synctest bubble must not be used outside
+	if here {
 		st.census.ask(answer)
 		st.log.Rouse() // deliver may wait for room
 	}
