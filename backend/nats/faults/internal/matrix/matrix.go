@@ -27,6 +27,7 @@ type Row struct {
 	Group, Name string
 	Topics      int
 	Long        bool // only the document plays it
+	Racy        bool // the server has a data race there, so not under the race detector
 	Cluster     bool // there are three servers, with three replicas of each stream
 	Play        func(*Run)
 	Want        Want // of Bus

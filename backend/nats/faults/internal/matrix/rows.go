@@ -229,7 +229,7 @@ func Rows() []Row {
 			r.relay.Up()
 		},
 	}, Row{
-		Group: "Stream", Name: "a limit of the server changes while it runs",
+		Group: "Stream", Name: "a limit of the server changes while it runs", Racy: true,
 		Play: func(r *Run) {
 			r.begin()
 			r.check(r.server.Reload(func(o *server.Options) { o.MaxPayload = 1 << 19 }))
