@@ -367,10 +367,11 @@ func (s *Subscription[T]) drained() error {
 }
 
 // Close ends the subscription now. What is queued is dropped, and counted in
-// Stats, with what the backend still held for it. It is idempotent and may be called from any goroutine, callbacks
-// included. When it returns the subscription's goroutines are gone, except for
-// one that is inside a callback, which goes when the callback returns: before
-// you free what a callback uses, call [Subscription.Wait]. It always returns nil.
+// Stats, with what the backend still held for it. It is idempotent and may be
+// called from any goroutine, callbacks included. When it returns the
+// subscription's goroutines are gone, except for one that is inside a callback,
+// which goes when the callback returns: before you free what a callback uses, call
+// [Subscription.Wait]. It always returns nil.
 func (s *Subscription[T]) Close() error {
 	last := s.stop(nil, "receive", true)
 	<-s.ending() // another may have ended it, and still be at it
