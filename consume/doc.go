@@ -56,8 +56,9 @@
 // Handlers that run may go on for Grace, then their ctx ends. A message that
 // waits for a retry is given up at once. GiveUp gets a ctx with a Grace of its
 // own, so that it can still reach a dead-letter topic. However many messages are
-// given up, that ctx ends when two Graces are over. What was taken and never tried is dropped. Each leaves the subscription open: what is queued there is
-// for the next reader, or is dropped by Close and counted by its Stats.
+// given up, that ctx ends when two Graces are over. What was taken and never
+// tried is dropped. Each leaves the subscription open: what is queued there is for
+// the next reader, or is dropped by Close and counted by its Stats.
 //
 // To end a program without losing a message, drain first and let ctx go on. Give
 // Drain a ctx with a deadline: without one it does not wait for a handler that

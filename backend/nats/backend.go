@@ -23,8 +23,9 @@
 // a stream that is not the topic's, or the Backend's end.
 //
 // Goroutines: a Backend has one while it connects, or waits for a connection of
-// the caller's to be there; Close waits for it. Its connection has those of the client library, which end with it. A stream runs
-// on the goroutine that calls Receive and has no other.
+// the caller's to be there; Close waits for it. Its connection has those of the
+// client library, which end with it; Close waits a moment for the one that calls
+// handlers. A stream runs on the goroutine that calls Receive and has no other.
 package nats
 
 import (
